@@ -1,0 +1,3 @@
+#include <pybind11/pybind11.h>
+
+void bind_energy(pybind11::module_& module) { (void)module; }

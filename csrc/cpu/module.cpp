@@ -1,0 +1,11 @@
+// The Python module vanfast._cpu. Each operation binds itself in its own bind_*.cpp.
+#include <pybind11/pybind11.h>
+
+void bind_energy(pybind11::module_& module);
+void bind_enumerate(pybind11::module_& module);
+
+PYBIND11_MODULE(_cpu, module) {
+  module.doc() = "The C++ CPU engine of vanfast.";
+  bind_energy(module);
+  bind_enumerate(module);
+}
