@@ -1,0 +1,75 @@
+"""The one way in for spin configurations: whatever array the caller holds becomes int8 [B, N] on the CPU."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+Spins = torch.Tensor | np.ndarray
+
+
+def as_spins(spins: Spins, num_sites: int, name: str = "spins", check_values: bool = True) -> torch.Tensor:
+    """Spin configurations as a contiguous int8 tensor [B, num_sites] on the CPU.
+
+    Args:
+        spins: torch tensor or numpy array of any integer or floating dtype holding +1 and -1, of shape
+            [num_sites] (one configuration), [B, num_sites] or [B, *lattice shape].
+        num_sites: N, the number of sites of one configuration.
+        name: what the caller calls this argument, for messages.
+        check_values: False leaves out the check of int8 values, for callers whose next step checks them anyway;
+            other dtypes are always checked.
+
+    Returns:
+        int8 [B, num_sites]; shares memory with `spins` where it already had this form.
+
+    Raises:
+        TypeError: not a tensor or array, or of a dtype that holds no numbers.
+        ValueError: a shape that does not fit, or a value other than +1 and -1.
+    """
+    if isinstance(spins, np.ndarray):
+        rows = _from_numpy(spins, num_sites, name, check_values)
+    elif isinstance(spins, torch.Tensor):
+        spins = spins.detach()
+        if spins.dtype == torch.bool or spins.dtype.is_complex:
+            raise TypeError(f"{name} must hold the numbers +1 and -1, not {spins.dtype}")
+        if spins.dtype == torch.int8:
+            rows = spins.reshape(_rows(tuple(spins.shape), num_sites, name), num_sites).cpu().contiguous()
+            if check_values and not bool((rows.abs() == 1).all()):
+                _refuse(rows.numpy(), name)
+        else:
+            wide = spins.float() if spins.dtype == torch.bfloat16 else spins
+            rows = _from_numpy(wide.cpu().numpy(), num_sites, name, check_values)
+    else:
+        raise TypeError(f"{name} must be a torch tensor or a numpy array, not {type(spins).__name__}")
+    return rows
+
+
+def _from_numpy(spins: np.ndarray, num_sites: int, name: str, check_values: bool) -> torch.Tensor:
+    if spins.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must hold the numbers +1 and -1, not {spins.dtype}")
+    rows = spins.reshape(_rows(spins.shape, num_sites, name), num_sites)
+    if check_values or rows.dtype != np.int8:
+        valid = np.abs(rows) == 1 if rows.dtype == np.int8 else (rows == 1) | (rows == -1)
+        if not valid.all():
+            _refuse(rows, name)
+    rows = np.ascontiguousarray(rows, dtype=np.int8)
+    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+
+
+def _rows(shape: tuple[int, ...], num_sites: int, name: str) -> int:
+    """The batch size B that `shape` stands for."""
+    if shape == (num_sites,):
+        return 1
+    if len(shape) >= 2 and math.prod(shape[1:]) == num_sites:
+        return int(shape[0])
+    raise ValueError(
+        f"{name} has shape {list(shape)}, expected [{num_sites}], [B, {num_sites}] "
+        f"or [B, ...] with {num_sites} sites a configuration"
+    )
+
+
+def _refuse(rows: np.ndarray, name: str) -> None:
+    row, site = (int(i) for i in np.argwhere((rows != 1) & (rows != -1))[0])
+    raise ValueError(f"{name} must hold only +1 and -1, found {rows[row, site]} at configuration {row}, site {site}")
