@@ -1,0 +1,177 @@
+"""What every network is: an exact distribution q(s) over spins, evaluated in logits and drawn site by site."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from vanfast._spins import as_spins
+from vanfast.networks.layers import LinearLayer
+from vanfast.networks.plan import Plan
+
+
+class Network(nn.Module, ABC):
+    """An autoregressive distribution q_theta(s) = prod_p q(s_p | s_<p) of `num_sites` spins.
+
+    With `z2` the distribution is q(s) = (q_theta(s) + q_theta(-s)) / 2. A logit is
+    ln q_theta(s_i = +1 | s_<i) - ln q_theta(s_i = -1 | s_<i). Spins are +-1 in any integer or float dtype, [B, N] in
+    raster order, [N] for one configuration or [B, *shape]; anything else raises ValueError.
+    """
+
+    num_sites: int
+    shape: tuple[int, ...]
+    z2: bool
+
+    def __init__(self, shape: tuple[int, ...], z2: bool) -> None:
+        super().__init__()
+        self.shape, self.num_sites, self.z2 = shape, math.prod(shape), z2
+
+    @property
+    def order(self) -> Tensor | None:
+        """int64 [N], order[p] is the raster index of the p-th drawn site; None when sites are drawn in raster order."""
+        return None
+
+    @abstractmethod
+    def logits(self, spins: Any) -> Tensor:
+        """Logits of q_theta (before symmetrisation) at every site, [B, N] in raster order, in the parameters' dtype."""
+
+    @abstractmethod
+    def plan(self) -> Plan:
+        """The description that backends compile, a copy of the parameters at the time of the call."""
+
+    @abstractmethod
+    def num_parameters(self) -> int:
+        """Number of parameters as the VAN paper counts them: masked weights included."""
+
+    @abstractmethod
+    def num_active_parameters(self) -> int:
+        """Number of parameters that no mask sets to zero."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """The class name and constructor arguments as JSON values; `networks.from_config` is the inverse."""
+
+    @abstractmethod
+    def _log_q_theta(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
+        """ln q_theta, float64 [B], of int8 spins [B, N]."""
+
+    def log_prob(self, spins: Any, activations: Sequence[Tensor] | None = None) -> Tensor:
+        """ln q(s), float64 [B], differentiable with respect to the parameters.
+
+        `activations` is for training on samples whose sampling pass kept its pre-activations: one tensor for each
+        linear layer (of a residual block: the channel layer's output, then the block's output with its input added),
+        as the layer itself would give it: [B, C, Ly, Lx] of a PixelCNN, [B, n_out] in drawing order of the others.
+        Forward values are then taken from it and only backward does work. That spins and activations belong together
+        is not checked. With `z2` it holds 2B rows, those of the spins and then those of the flipped spins; or B rows,
+        those of the spins alone, and the flipped spins cost one ordinary pass.
+
+        Raises ValueError for spins that are not +-1 or of another size, and for activations that do not fit.
+        """
+        s = as_spins(spins, self.num_sites).to(self.device)
+        if not self.z2:
+            return self._log_q_theta(s, activations)
+        if activations is not None and len(activations) and len(activations[0]) == len(s):
+            both = torch.stack([self._log_q_theta(s, activations), self._log_q_theta(-s, None)])
+        else:
+            both = self._log_q_theta(torch.cat([s, -s]), activations).unflatten(0, (2, len(s)))
+        return torch.logaddexp(both[0], both[1]) - math.log(2)
+
+    def forward(self, spins: Any) -> Tensor:
+        """The same as `log_prob`."""
+        return self.log_prob(spins)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """dtype of the parameters."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the parameters."""
+        return next(self.parameters()).device
+
+    def save(self, path: str | Path) -> None:
+        """Writes the network as JSON and safetensors; see `vanfast.saving.save`."""
+        from vanfast.saving import save
+
+        save(self, path)
+
+
+class Step(nn.Module):
+    """One linear layer of a stack with what precedes it: z_l = layer(PReLU_slope(z_{l-1})) [+ z_{l-2} if skip]."""
+
+    slope: Tensor | None
+
+    def __init__(self, layer: LinearLayer, slope: Tensor | None = None, skip: bool = False) -> None:
+        super().__init__()
+        self.layer, self.skip = layer, skip
+        if slope is None or isinstance(slope, nn.Parameter):
+            self.slope = slope
+        else:  # a fixed slope, such as the 0 of a ReLU
+            self.register_buffer("slope", slope, persistent=False)
+
+    def extra_repr(self) -> str:
+        return "skip" if self.skip else ""
+
+
+class LayeredNetwork(Network):
+    """A stack of masked layers."""
+
+    steps: nn.ModuleList
+
+    @property
+    def stack(self) -> list[Step]:
+        """The steps, typed."""
+        return cast("list[Step]", list(self.steps))
+
+    @abstractmethod
+    def _input(self, spins: Tensor) -> Tensor:
+        """Spins [B, N] in the parameters' dtype as the first layer takes them, in drawing order."""
+
+    def _output(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
+        """Logits [B, N] in drawing order of int8 spins [B, N] in raster order."""
+        if activations is not None and len(activations) != len(self.steps):
+            raise ValueError(
+                f"activations has {len(activations)} tensors, expected one for each of {len(self.steps)} linear layers"
+            )
+        z, before = self._input(spins.to(self.dtype)), None
+        for i, step in enumerate(self.stack):
+            active = z if step.slope is None else functional.prelu(z, step.slope)
+            given = None if activations is None else activations[i]
+            z, before = step.layer(active, before if step.skip else None, given), z
+        return z.flatten(1)
+
+    def logits(self, spins: Any) -> Tensor:
+        out = self._output(as_spins(spins, self.num_sites).to(self.device), None)
+        return out if self.order is None else out[:, torch.argsort(self.order).to(out.device)]
+
+    def _log_q_theta(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
+        out = self._output(spins, activations).double()
+        drawn = spins if self.order is None else spins[:, self.order.to(spins.device)]
+        return functional.logsigmoid(drawn * out).sum(1)
+
+    def num_parameters(self) -> int:
+        return self._slope_parameters() + sum(step.layer.num_parameters() for step in self.stack)
+
+    def num_active_parameters(self) -> int:
+        return self._slope_parameters() + sum(step.layer.num_active_parameters() for step in self.stack)
+
+    def _slope_parameters(self) -> int:
+        return sum(step.slope.numel() for step in self.stack if isinstance(step.slope, nn.Parameter))
+
+
+def snapshot(tensor: Tensor) -> Tensor:
+    """A detached contiguous copy on the CPU, for plans."""
+    return tensor.detach().to("cpu", copy=True).contiguous()
+
+
+def optional_snapshot(tensor: Tensor | None) -> Tensor | None:
+    """`snapshot`, or None for None."""
+    return None if tensor is None else snapshot(tensor)

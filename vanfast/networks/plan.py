@@ -1,0 +1,83 @@
+"""Neutral descriptions of networks: what a backend compiles, with every mask already applied.
+
+Words used below: `z` is the pre-activation of a linear layer, that is its output after bias and after any skip term;
+`x` is the network's input, the spins as +-1 in drawing order. PReLU(z) = z if z > 0 else slope * z.
+All tensors are detached copies in the dtype of the network's parameters, on the CPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, eq=False)
+class ConvLayer:
+    """One masked convolution, with what precedes it.
+
+    Plain:     z_l = bias + weight * PReLU_slope(z_{l-1})      (no PReLU in the first layer, whose input is x)
+    Residual:  p = pointwise_bias + pointwise z_{l-1};  z_l = bias + weight * PReLU_slope(p) + z_{l-1}
+    """
+
+    weight: torch.Tensor  # [C_out, C_in, k + 1, 2k + 1]; row r is dy = r - k, column c is dx = c - k; masked taps are 0
+    bias: torch.Tensor | None  # [C_out]
+    inclusive: bool  # whether the tap (dy, dx) = (0, 0) is open
+    slope: torch.Tensor | None  # [C_in]
+    pointwise: torch.Tensor | None = None  # [C_in, C_in], out by in
+    pointwise_bias: torch.Tensor | None = None  # [C_in]
+    residual: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class ConvPlan:
+    """Masked convolutions, zero padding, on a lattice drawn in raster order. The last layer has one channel, the logit."""
+
+    shape: tuple[int, int]  # (Ly, Lx)
+    half_kernel: int  # k
+    layers: tuple[ConvLayer, ...]
+
+    @property
+    def num_sites(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedLayer:
+    """One masked linear layer: z_l = bias + weight PReLU_slope(z_{l-1}) [+ z_{l-2} if skip].
+
+    The degree of a unit is the number of first drawn sites it may depend on. Input position j is visible to a unit of
+    the first layer iff j < degree, a unit of the previous layer iff its degree <= degree. Degrees never decrease with
+    the index of the unit. A layer may be sparser than its degrees allow (the channel layer of a residual block).
+    """
+
+    weight: torch.Tensor  # [n_out, n_in], masked entries are 0
+    bias: torch.Tensor | None  # [n_out]
+    slope: torch.Tensor | None  # [n_in]; None: the input is taken as it is
+    skip: bool  # adds z_{l-2}, the input of the previous linear layer
+    degree: torch.Tensor  # int64 [n_out]
+
+
+@dataclass(frozen=True, eq=False)
+class MaskedPlan:
+    """A stack of masked linear layers. Unit p of the last has degree p and is the logit of the p-th drawn site."""
+
+    num_sites: int
+    order: torch.Tensor | None  # int64 [N]: order[p] is the raster index of the p-th drawn site; None: raster order
+    layers: tuple[MaskedLayer, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class MixturePlan:
+    """q(s) = sum_k w_k prod_i sigmoid(s_i x_ki), drawn in raster order.
+
+    Site by site, with a_k = ln w_k + sum_{j<i} ln sigmoid(s_j x_kj):
+    logit_i = LSE_k(a_k + ln sigmoid(x_ki)) - LSE_k(a_k + ln sigmoid(-x_ki)).
+    """
+
+    num_sites: int
+    log_weights: torch.Tensor  # [K], LSE = 0
+    logits: torch.Tensor  # [K, N]
+
+
+Plan = ConvPlan | MaskedPlan | MixturePlan
