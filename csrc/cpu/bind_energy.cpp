@@ -1,3 +1,70 @@
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
-void bind_energy(pybind11::module_& module) { (void)module; }
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <stdexcept>
+#include <string>
+
+#include "cpu/energy.h"
+#include "cpu/parallel.h"
+
+namespace py = pybind11;
+using vanfast::cpu::EnergyModel;
+
+namespace {
+
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+void require(bool condition, const std::string& message) {
+  if (!condition) throw std::invalid_argument(message);
+}
+
+void require_finite(const Array<double>& values, const char* name) {
+  require(std::all_of(values.data(), values.data() + values.size(), [](double v) { return std::isfinite(v); }),
+          std::string(name) + " must be finite");
+}
+
+std::shared_ptr<EnergyModel> make_model(int num_sites, const Array<int32_t>& edges, const Array<double>& couplings,
+                                        const Array<double>& fields) {
+  require(num_sites >= 1, "num_sites must be at least 1, not " + std::to_string(num_sites));
+  require(edges.ndim() == 2 && edges.shape(1) == 2, "edges must have shape [M, 2]");
+  require(couplings.ndim() == 1 && couplings.size() == edges.shape(0), "couplings must have one entry a row of edges");
+  require(fields.ndim() == 1 && fields.size() == num_sites, "fields must have one entry a site");
+  require_finite(couplings, "couplings");
+  require_finite(fields, "fields");
+  const int32_t* pairs = edges.data();
+  for (py::ssize_t e = 0; e < couplings.size(); ++e) {
+    const int32_t i = pairs[2 * e], j = pairs[2 * e + 1];
+    require(i >= 0 && j >= 0 && i < num_sites && j < num_sites && i != j,
+            "edges row " + std::to_string(e) + " is (" + std::to_string(i) + ", " + std::to_string(j) +
+                "), expected two different sites in [0, " + std::to_string(num_sites) + ")");
+  }
+  return std::make_shared<EnergyModel>(num_sites, pairs, couplings.data(), couplings.size(), fields.data());
+}
+
+void evaluate(const EnergyModel& model, const Array<int8_t>& spins, Array<double> energy, int threads) {
+  const int64_t count = energy.size();
+  require(spins.ndim() == 2 && spins.shape(0) == count && spins.shape(1) == model.num_sites(),
+          "spins must be [" + std::to_string(count) + ", " + std::to_string(model.num_sites()) + "]");
+  const int8_t* in = spins.data();
+  double* out = energy.mutable_data();
+  py::gil_scoped_release release;
+  const int64_t chunk = 512, num_sites = model.num_sites();
+  vanfast::cpu::parallel_for((count + chunk - 1) / chunk, threads, [&](int64_t task, int) {
+    const int64_t first = task * chunk;
+    model.evaluate(in + first * num_sites, std::min(chunk, count - first), out + first, first);
+  });
+}
+
+}  // namespace
+
+void bind_energy(py::module_& module) {
+  py::class_<EnergyModel, std::shared_ptr<EnergyModel>>(module, "EnergyModel")
+      .def(py::init(&make_model), py::arg("num_sites"), py::arg("edges"), py::arg("couplings"), py::arg("fields"))
+      .def_property_readonly("num_sites", &EnergyModel::num_sites)
+      .def("evaluate", &evaluate, py::arg("spins").noconvert(), py::arg("energy").noconvert(), py::arg("threads") = 0,
+           "Writes float64 energy[count] of int8 spins[count, num_sites] on `threads` threads, 0 for all.");
+}

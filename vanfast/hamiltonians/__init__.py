@@ -1,1 +1,21 @@
-"""hamiltonians"""
+"""Spin systems: E(s) = -sum_{i<j} J_ij s_i s_j - sum_i h_i s_i, with energies of whole batches in C++."""
+
+from vanfast.hamiltonians.base import Hamiltonian
+from vanfast.hamiltonians.hopfield import Hopfield, orthogonal_patterns, random_patterns
+from vanfast.hamiltonians.lattices import EdwardsAnderson, IsingCubic, IsingSquare, IsingTriangular, Lattice
+from vanfast.hamiltonians.pairwise import CurieWeiss, Pairwise, SherringtonKirkpatrick
+
+__all__ = [
+    "CurieWeiss",
+    "EdwardsAnderson",
+    "Hamiltonian",
+    "Hopfield",
+    "IsingCubic",
+    "IsingSquare",
+    "IsingTriangular",
+    "Lattice",
+    "Pairwise",
+    "SherringtonKirkpatrick",
+    "orthogonal_patterns",
+    "random_patterns",
+]
