@@ -1,0 +1,51 @@
+"""What a backend is: it compiles a network into a program that draws samples and evaluates ln q."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
+    from vanfast.networks import Network
+
+PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+class Program(ABC):
+    """A network with its weights at the time of compilation."""
+
+    @abstractmethod
+    def sample(
+        self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """Samples first .. first + count - 1 of `seed`: spins int8 [count, N] in raster order, ln q float64 [count] of
+        the distribution that was sampled, and energies float64 [count] when `ham` is given.
+
+        Sample n is a function of (network, precision, seed, n, backend) alone, whatever count, first and threads are.
+        """
+
+    @abstractmethod
+    def log_prob(self, spins: Any) -> torch.Tensor:
+        """ln q(s), float64 [B], of the distribution that `sample` draws from. No gradient."""
+
+
+class Backend(ABC):
+    """One way to run networks. `name` is what users select it by."""
+
+    name: str
+
+    @abstractmethod
+    def unavailable(self) -> str | None:
+        """Why this backend cannot run on this machine, or None if it can."""
+
+    @abstractmethod
+    def refuses(self, net: Network, precision: str) -> str | None:
+        """Why this backend cannot run this network in this precision, or None if it can."""
+
+    @abstractmethod
+    def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> Program:
+        """A program for the network's present weights. `threads` None means all cores; `isa` forces an instruction set
+        where the backend has several. Raises ValueError for an instruction set that is unknown or missing here."""

@@ -1,0 +1,185 @@
+"""The slow truth: evaluates the whole network in float64 for every site that is drawn, straight from its plan.
+
+Precision "fp32" is the network with its parameters as they are, all arithmetic in float64. Precision "bf16" rounds the
+weights of every linear layer (channel layers and 1 x 1 convolutions too) and the inputs of every linear layer, after
+PReLU, to bf16, ties to even; biases, slopes, sums and what a residual block adds are not rounded. A bf16 engine that
+keeps its sums in fp32 may round an input differently where it lies next to the middle of two bf16 numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from vanfast._spins import as_spins
+from vanfast.backends.base import Backend, Program
+from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan
+from vanfast.random import draw_spins, flip_signs, random_words
+
+if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
+    from vanfast.networks import Network
+
+TILE = 64  # samples evaluated together, always as many, so that no result depends on the caller's batch
+
+Round = Callable[[Tensor], Tensor]
+
+
+def identity(x: Tensor) -> Tensor:
+    return x.double()
+
+
+def to_bf16(x: Tensor) -> Tensor:
+    return x.to(torch.bfloat16).double()
+
+
+def activate(z: Tensor, slope: Tensor | None) -> Tensor:
+    """PReLU with one slope for each entry of dimension 1; the identity without slopes."""
+    return z if slope is None else functional.prelu(z, slope.double())
+
+
+def conv_logits(plan: ConvPlan, spins: Tensor, rounded: Round = identity) -> Tensor:
+    """Logits float64 [B, N] of spins float64 [B, N]: every layer as a convolution over the zero-padded lattice."""
+    k = plan.half_kernel
+    z = spins.view(-1, 1, *plan.shape)
+    for layer in plan.layers:
+        hidden = z
+        if layer.pointwise is not None:
+            bias = None if layer.pointwise_bias is None else layer.pointwise_bias.double()
+            hidden = functional.conv2d(rounded(z), rounded(layer.pointwise)[:, :, None, None], bias)
+        bias = None if layer.bias is None else layer.bias.double()
+        padded = functional.pad(rounded(activate(hidden, layer.slope)), (k, k, k, 0))
+        out = functional.conv2d(padded, rounded(layer.weight), bias)
+        z = out + z if layer.residual else out
+    return z.flatten(1)
+
+
+def masked_logits(plan: MaskedPlan, spins: Tensor, rounded: Round = identity) -> Tensor:
+    """Logits float64 [B, N] of spins float64 [B, N], both in drawing order: full matrix products."""
+    z: Tensor = spins
+    before: Tensor | None = None
+    for layer in plan.layers:
+        out = rounded(activate(z, layer.slope)) @ rounded(layer.weight).T
+        if layer.bias is not None:
+            out = out + layer.bias.double()
+        if layer.skip:
+            assert before is not None
+            out = out + before
+        z, before = out, z
+    return z
+
+
+def mixture_logits(plan: MixturePlan, spins: Tensor) -> Tensor:
+    """Logits float64 [B, N] of spins float64 [B, N]: posterior weights of the components site by site."""
+    x = plan.logits.double()
+    weights = plan.log_weights.double().expand(len(spins), -1)
+    out = torch.empty_like(spins)
+    for i in range(plan.num_sites):
+        up, down = functional.logsigmoid(x[:, i]), functional.logsigmoid(-x[:, i])
+        out[:, i] = torch.logsumexp(weights + up, 1) - torch.logsumexp(weights + down, 1)
+        weights = weights + torch.where(spins[:, i : i + 1] > 0, up, down)
+    return out
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Runs torch on one thread, so that sums are always in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+class ReferenceProgram(Program):
+    """Naive sampling: N evaluations of the whole network, tiles of `TILE` consecutive sample indices."""
+
+    def __init__(self, plan: Plan, z2: bool, precision: str) -> None:
+        self.plan, self.z2, self.num_sites = plan, z2, plan.num_sites
+        self.rounded = to_bf16 if precision == "bf16" else identity
+        self.order = plan.order.numpy() if isinstance(plan, MaskedPlan) and plan.order is not None else None
+
+    def logits(self, drawn: Tensor) -> Tensor:
+        """Logits float64 [B, N] of q_theta, both in drawing order."""
+        if isinstance(self.plan, ConvPlan):
+            return conv_logits(self.plan, drawn.double(), self.rounded)
+        if isinstance(self.plan, MaskedPlan):
+            return masked_logits(self.plan, drawn.double(), self.rounded)
+        return mixture_logits(self.plan, drawn.double())
+
+    def sample(
+        self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        spins = torch.empty((count, self.num_sites), dtype=torch.int8)
+        log_q = torch.empty(count, dtype=torch.float64)
+        with one_thread(), torch.no_grad():
+            for begin in range(first - first % TILE, first + count, TILE):
+                tile_spins, tile_log_q = self._sample_tile(seed, begin)
+                start, end = max(begin, first), min(begin + TILE, first + count)
+                spins[start - first : end - first] = tile_spins[start - begin : end - begin]
+                log_q[start - first : end - first] = tile_log_q[start - begin : end - begin]
+        return spins, log_q, None if ham is None else torch.as_tensor(ham.energy(spins))
+
+    def _sample_tile(self, seed: int, begin: int) -> tuple[Tensor, Tensor]:
+        words = random_words(seed, begin, TILE, self.num_sites)
+        drawn = np.ones((TILE, self.num_sites), dtype=np.int8)
+        for site in range(self.num_sites):
+            logits = self.logits(torch.from_numpy(drawn))[:, site].numpy()
+            drawn[:, site] = draw_spins(logits, words[:, site])
+        if self.z2:
+            drawn *= flip_signs(seed, begin, TILE)[:, None]
+        log_q = self._log_q(torch.from_numpy(drawn))
+        if self.order is None:
+            return torch.from_numpy(drawn), log_q
+        raster = np.empty_like(drawn)
+        raster[:, self.order] = drawn
+        return torch.from_numpy(raster), log_q
+
+    def log_prob(self, spins: Any) -> Tensor:
+        drawn = as_spins(spins, self.num_sites)
+        if self.order is not None:
+            drawn = drawn[:, self.order]
+        padding = -len(drawn) % TILE
+        tiles = torch.cat([drawn, torch.ones((padding, self.num_sites), dtype=torch.int8)]).split(TILE)
+        with one_thread(), torch.no_grad():
+            parts = [self._log_q(tile) for tile in tiles if len(tile)]
+        return torch.cat([*parts, torch.empty(0, dtype=torch.float64)])[: len(drawn)]
+
+    def _log_q(self, drawn: Tensor) -> Tensor:
+        """ln q, float64 [TILE], of one tile in drawing order."""
+        log_q = functional.logsigmoid(drawn * self.logits(drawn)).sum(1)
+        if not self.z2:
+            return log_q
+        flipped = functional.logsigmoid(-drawn * self.logits(-drawn)).sum(1)
+        return torch.logaddexp(log_q, flipped) - np.log(2.0)
+
+
+class ReferenceBackend(Backend):
+    """Selected by the name "reference"; it runs on one thread whatever `threads` says."""
+
+    name = "reference"
+
+    def unavailable(self) -> str | None:
+        return None
+
+    def refuses(self, net: Network, precision: str) -> str | None:
+        if precision not in ("fp32", "bf16"):
+            return f"precision {precision!r} is not one of its precisions, 'fp32' and 'bf16'"
+        if precision == "bf16" and isinstance(net.plan(), MixturePlan):
+            return "a mixture has no matrix products that could be rounded to bf16"
+        return None
+
+    def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> Program:
+        if isa is not None:
+            raise ValueError(f"isa = {isa!r}: the reference backend has no instruction sets to choose from")
+        return ReferenceProgram(net.plan(), net.z2, precision)
+
+
+BACKEND = ReferenceBackend()

@@ -1,0 +1,122 @@
+"""Drawing samples with their exact log-probabilities and energies, on any backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from vanfast import backends
+from vanfast.errors import BackendUnavailable
+from vanfast.networks import Network
+
+if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples: `spins` int8 [count, N] in raster order, `log_q` = ln q(s) and `energy` = E(s), float64 [count]."""
+
+    spins: torch.Tensor
+    log_q: torch.Tensor
+    energy: torch.Tensor | None
+
+    def __len__(self) -> int:
+        return len(self.spins)
+
+
+class Sampler:
+    """Draws from `net`; with `ham`, gives the energy of every sample too.
+
+    backend: "auto", or a name of `vanfast.backends.available()`. precision: "fp32", "tf32" or "bf16"; `log_q` is always
+    that of the rounded network that was sampled. threads: None means all cores. isa: forces an instruction set of a
+    backend that has several. Changes of the network's parameters are noticed at the next call.
+
+    Raises TypeError or ValueError for arguments that do not fit, BackendUnavailable when the backend cannot run here.
+    """
+
+    def __init__(
+        self,
+        net: Network,
+        ham: Hamiltonian | None = None,
+        backend: str = "auto",
+        precision: str = "fp32",
+        threads: int | None = None,
+        isa: str | None = None,
+    ) -> None:
+        _check(net, ham, precision, threads)
+        self.net, self.ham, self.precision, self.threads, self.isa = net, ham, precision, threads, isa
+        self._backend = backends.get(backend)
+        if reason := self._backend.unavailable():
+            raise BackendUnavailable(f"backend {self._backend.name!r} cannot run here: {reason}")
+        if reason := self._backend.refuses(net, precision):
+            raise ValueError(f"backend {self._backend.name!r} cannot run this {type(net).__name__}: {reason}")
+        self.refresh()
+
+    @property
+    def backend(self) -> str:
+        """Name of the backend in use."""
+        return self._backend.name
+
+    def refresh(self) -> None:
+        """Compiles the network's present parameters. `sample` does so by itself when they have changed."""
+        state = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
+        for name, tensor in state.items():
+            if not bool(tensor.isfinite().all()):
+                raise FloatingPointError(f"the network's parameter {name} holds values that are not finite")
+        self._program = self._backend.compile(self.net, self.precision, self.threads, self.isa)
+        self._state = state
+
+    def _current(self) -> backends.Program:
+        state = self.net.state_dict()
+        # Values are compared, not version counters: these do not move when a parameter's .data is written to.
+        if not all(_same(known, state[name]) for name, known in self._state.items()):
+            self.refresh()
+        return self._program
+
+    def sample(self, count: int, seed: int = 0, first: int = 0) -> Batch:
+        """Samples first .. first + count - 1 of `seed`.
+
+        Sample n depends on the network, the precision, the backend, the seed and n alone: not on count, first, threads
+        or how a run is cut into calls. Raises ValueError unless count >= 0, 0 <= seed < 2**64 and
+        0 <= first <= 2**64 - count.
+        """
+        for name, value in (("count", count), ("seed", seed), ("first", first)):
+            _check_integer(name, value, 0, 2**64 - 1)
+        if first + count > 2**64:
+            raise ValueError(f"first = {first} with count = {count} goes past the last sample index, 2**64 - 1")
+        return Batch(*self._current().sample(int(count), int(seed), int(first), self.ham))
+
+    def log_prob(self, spins: Any) -> torch.Tensor:
+        """ln q(s), float64 [B], of the network as this sampler runs it, rounded in bf16 say. No gradient."""
+        return self._current().log_prob(spins)
+
+
+def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
+    return a.dtype == b.dtype and a.device == b.device and torch.equal(a, b)
+
+
+def _check(net: Network, ham: Hamiltonian | None, precision: str, threads: int | None) -> None:
+    if not isinstance(net, Network):
+        raise TypeError(f"net must be a vanfast.networks.Network, got {type(net).__name__}")
+    if precision not in backends.PRECISIONS:
+        raise ValueError(f"precision = {precision!r} must be one of {', '.join(map(repr, backends.PRECISIONS))}")
+    if threads is not None:
+        _check_integer("threads", threads, 1, 2**31 - 1)
+    if ham is None:
+        return
+    if not hasattr(ham, "energy") or not hasattr(ham, "num_sites"):
+        raise TypeError(f"ham must be a vanfast.hamiltonians.Hamiltonian, got {type(ham).__name__}")
+    if ham.num_sites != net.num_sites:
+        raise ValueError(f"ham has {ham.num_sites} sites and net has {net.num_sites}; they must be equal")
+    if len(ham.shape) == len(net.shape) == 2 and tuple(ham.shape) != net.shape:
+        raise ValueError(f"ham is a {tuple(ham.shape)} lattice and net a {net.shape} one; they must be equal")
+
+
+def _check_integer(name: str, value: object, low: int, high: int) -> None:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} = {value!r} must be an integer")
+    if not low <= int(value) <= high:
+        raise ValueError(f"{name} = {value} must be in [{low}, {high}]")
