@@ -1,6 +1,8 @@
 """vanfast: fast exact sampling from autoregressive networks for statistical mechanics."""
 
 from vanfast import exact, hamiltonians, networks
+from vanfast.sampler import Batch, Sampler
+from vanfast.saving import load
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "exact", "hamiltonians", "networks"]
+__all__ = ["Batch", "Sampler", "__version__", "exact", "hamiltonians", "load", "networks"]

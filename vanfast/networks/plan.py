@@ -31,7 +31,7 @@ class ConvLayer:
 
 @dataclass(frozen=True, eq=False)
 class ConvPlan:
-    """Masked convolutions, zero padding, on a lattice drawn in raster order. The last layer has one channel, the logit."""
+    """Masked convolutions, zero padding, on a lattice drawn in raster order; the last layer gives the logit."""
 
     shape: tuple[int, int]  # (Ly, Lx)
     half_kernel: int  # k
