@@ -1,0 +1,245 @@
+// Python's view of the sampling engine: vanfast._cpu.Sampler and what this CPU offers.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <optional>
+#include <string>
+
+#include "common/philox.h"
+#include "cpu/conv_scan.h"
+#include "cpu/dispatch.h"
+#include "cpu/masked_scan.h"
+#include "cpu/mixture_scan.h"
+#include "cpu/parallel.h"
+#include "cpu/sampler.h"
+
+namespace py = pybind11;
+using namespace vanfast::cpu;
+
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+
+void require(bool ok, const std::string& message) {
+  if (!ok) throw std::invalid_argument(message);
+}
+
+// Layers come as dicts of arrays; `alive` keeps converted arrays until the engine has packed them.
+class LayerReader {
+ public:
+  LayerReader(const py::dict& layer, std::vector<py::object>& alive) : layer_(layer), alive_(alive) {}
+
+  bool flag(const char* name) const { return layer_[name].cast<bool>(); }
+
+  const float* optional(const char* name, std::vector<py::ssize_t> shape) const {
+    if (layer_[name].is_none()) return nullptr;
+    const Floats array = layer_[name].cast<Floats>();
+    check(array, name, shape);
+    alive_.push_back(array);
+    return array.data();
+  }
+  const float* needed(const char* name, std::vector<py::ssize_t> shape) const {
+    require(!layer_[name].is_none(), std::string(name) + " is missing");
+    return optional(name, std::move(shape));
+  }
+  const int64_t* degrees(const char* name, py::ssize_t size, int sites) const {
+    const Indices array = layer_[name].cast<Indices>();
+    check(array, name, {size});
+    for (py::ssize_t i = 0; i < size; ++i)
+      require(array.data()[i] >= 0 && array.data()[i] < sites, std::string(name) + " must lie in [0, num_sites)");
+    alive_.push_back(array);
+    return array.data();
+  }
+  std::vector<py::ssize_t> shape(const char* name, int dimensions) const {
+    const py::array array = layer_[name].cast<py::array>();
+    require(array.ndim() == dimensions, std::string(name) + " must have " + std::to_string(dimensions) + " dimensions");
+    for (int d = 0; d < dimensions; ++d) require(array.shape(d) > 0, std::string(name) + " must not be empty");
+    return {array.shape(), array.shape() + dimensions};
+  }
+
+ private:
+  static void check(const py::array& array, const char* name, const std::vector<py::ssize_t>& shape) {
+    require(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) == shape,
+            std::string(name) + " has the wrong shape");
+  }
+  const py::dict& layer_;
+  std::vector<py::object>& alive_;
+};
+
+std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, const std::vector<py::dict>& layers, bool z2,
+                                      bool bf16, const std::string& isa) {
+  require(height > 0 && width > 0 && half_kernel > 0, "height, width and half_kernel must be positive");
+  require(!layers.empty(), "a network needs at least one layer");
+  std::vector<py::object> alive;
+  ConvSpec spec{height, width, half_kernel, {}};
+  int in = 1;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const LayerReader layer(layers[l], alive);
+    const auto shape = layer.shape("weight", 4);
+    const int out = static_cast<int>(shape[0]);
+    require(shape[1] == in, "weight: input channels must match the layer before");
+    require(l + 1 < layers.size() || out == 1, "the last layer must have one output channel");
+    const bool last = l + 1 == layers.size();
+    ConvLayerSpec s{};
+    s.in = in;
+    s.out = out;
+    s.inclusive = layer.flag("inclusive");
+    s.residual = layer.flag("residual");
+    s.weight = layer.needed("weight", {out, in, half_kernel + 1, 2 * half_kernel + 1});
+    s.bias = layer.optional("bias", {out});
+    s.slope = layer.optional("slope", {in});
+    s.pointwise = layer.optional("pointwise", {in, in});
+    s.pointwise_bias = layer.optional("pointwise_bias", {in});
+    require(s.inclusive == (l > 0), "the first layer is exclusive, the later ones inclusive");
+    require((s.slope != nullptr) == (l > 0), "every layer but the first has a slope");
+    require(!(s.residual || s.pointwise) || (l > 0 && !last && in == out), "only middle layers of equal width are residual");
+    spec.layers.push_back(s);
+    in = out;
+  }
+  const Kernels& kernels = kernels_for(isa);
+  return std::make_unique<Sampler>(make_conv_scan(spec, kernels, bf16), kernels, std::vector<int64_t>{}, z2);
+}
+
+std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) {
+  if (!order) return {};
+  std::vector<int64_t> values(order->data(), order->data() + order->size());
+  std::vector<bool> seen(sites, false);
+  require(static_cast<int>(values.size()) == sites, "order must have num_sites entries");
+  for (int64_t site : values) {
+    require(site >= 0 && site < sites && !seen[site], "order must be a permutation of 0 .. num_sites - 1");
+    seen[site] = true;
+  }
+  return values;
+}
+
+std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& layers, const std::optional<Indices>& order,
+                                        bool z2, bool bf16, const std::string& isa) {
+  require(sites > 0, "num_sites must be positive");
+  require(!layers.empty(), "a network needs at least one layer");
+  std::vector<py::object> alive;
+  MaskedSpec spec{sites, {}};
+  int in = sites;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const LayerReader layer(layers[l], alive);
+    const auto shape = layer.shape("weight", 2);
+    const int out = static_cast<int>(shape[0]);
+    MaskedLayerSpec s{};
+    s.in = in;
+    s.out = out;
+    s.skip = layer.flag("skip");
+    s.weight = layer.needed("weight", {out, in});
+    s.bias = layer.optional("bias", {out});
+    s.slope = layer.optional("slope", {in});
+    s.degree = layer.degrees("degree", out, sites);
+    if (s.skip) {
+      require(l >= 2 && spec.layers[l - 2].out == out, "skip needs two layers before it, of equal width");
+      require(std::equal(s.degree, s.degree + out, spec.layers[l - 2].degree), "skip needs units of equal degree");
+    }
+    // a unit sees what its degree allows, and nothing else may have a weight
+    for (int u = 0; u < out; ++u)
+      for (int v = 0; v < in; ++v) {
+        const bool visible = l ? spec.layers[l - 1].degree[v] <= s.degree[u] : v < s.degree[u];
+        require(visible || s.weight[size_t(u) * in + v] == 0.0f, "weight: masked entries must be zero");
+      }
+    spec.layers.push_back(s);
+    in = out;
+  }
+  require(in == sites, "the last layer must have num_sites units");
+  for (int p = 0; p < sites; ++p) require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
+  const Kernels& kernels = kernels_for(isa);
+  return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), kernels, read_order(order, sites), z2);
+}
+
+std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2, bool bf16,
+                                         const std::string& isa) {
+  require(logits.ndim() == 2 && log_weights.ndim() == 1 && logits.shape(0) == log_weights.shape(0) && logits.size() > 0,
+          "logits must be [components, num_sites] and log_weights [components]");
+  const Kernels& kernels = kernels_for(isa);
+  const MixtureSpec spec{static_cast<int>(logits.shape(1)), static_cast<int>(logits.shape(0)), log_weights.data(), logits.data()};
+  return std::make_unique<Sampler>(make_mixture_scan(spec, kernels, bf16), kernels, std::vector<int64_t>{}, z2);
+}
+
+// Returns (spins, log_q, energy or None, flipped or None, activations): activations are [groups, units, lanes].
+py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t first, int threads,
+                 const EnergyModel* model, bool keep) {
+  const Scan& scan = sampler.scan();
+  const int sites = scan.num_sites();
+  require(count >= 0, "count must not be negative");
+  require(first <= UINT64_MAX - static_cast<uint64_t>(count) - kLanes, "first + count must stay below 2^64");
+  require(!model || model->num_sites() == sites, "the Hamiltonian has " + std::to_string(model ? model->num_sites() : 0) +
+                                                     " sites, the network " + std::to_string(sites));
+  require(!keep || scan.num_kept() > 0, "this network keeps no activations");
+  py::array_t<int8_t> spins({static_cast<py::ssize_t>(count), static_cast<py::ssize_t>(sites)});
+  py::array_t<double> log_q(count);
+  py::object energy = py::none(), flipped = py::none();
+  double* energies = nullptr;
+  bool* flips = nullptr;
+  if (model) {
+    py::array_t<double> array(count);
+    energies = array.mutable_data();
+    energy = array;
+  }
+  py::list kept;
+  std::vector<float*> pointers;
+  if (keep && count > 0) {
+    py::array_t<bool> array(count);
+    flips = array.mutable_data();
+    flipped = array;
+    const int64_t groups = static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1);
+    for (int l = 0; l < scan.num_kept() * (sampler.z2() ? 2 : 1); ++l) {
+      py::array_t<float> layer({groups, scan.kept_units(l % scan.num_kept()), int64_t(kLanes)});
+      pointers.push_back(layer.mutable_data());
+      kept.append(layer);
+    }
+  }
+  int8_t* s = spins.mutable_data();
+  double* q = log_q.mutable_data();
+  {
+    py::gil_scoped_release release;
+    sampler.sample(seed, first, count, threads, s, q, model, energies, pointers, flips);
+  }
+  return py::make_tuple(spins, log_q, energy, flipped, kept);
+}
+
+py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins, int threads) {
+  require(spins.ndim() == 2 && spins.shape(1) == sampler.scan().num_sites(), "spins must be [count, num_sites]");
+  const int64_t count = spins.shape(0);
+  py::array_t<double> log_q(count);
+  const int8_t* s = spins.data();
+  double* q = log_q.mutable_data();
+  {
+    py::gil_scoped_release release;
+    sampler.log_prob(s, count, threads, q);
+  }
+  return log_q;
+}
+
+}  // namespace
+
+void bind_sampler(py::module_& module) {
+  py::class_<Sampler>(module, "Sampler", "A network compiled for this CPU.")
+      .def("sample", &sample, py::arg("count"), py::arg("seed"), py::arg("first") = 0, py::arg("threads") = 0,
+           py::arg("model") = nullptr, py::arg("keep") = false)
+      .def("log_prob", &log_prob, py::arg("spins"), py::arg("threads") = 0)
+      .def_property_readonly("num_sites", [](const Sampler& s) { return s.scan().num_sites(); })
+      .def_property_readonly("isa", [](const Sampler& s) { return s.kernels().name; })
+      .def_property_readonly("native_bf16", [](const Sampler& s) { return s.kernels().bf16 != nullptr; })
+      .def_property_readonly("workspace_bytes", [](const Sampler& s) { return s.scan().workspace_bytes(); });
+  module.def("conv_sampler", &conv_sampler, py::arg("height"), py::arg("width"), py::arg("half_kernel"), py::arg("layers"),
+             py::arg("z2"), py::arg("bf16"), py::arg("isa"));
+  module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"), py::arg("z2"),
+             py::arg("bf16"), py::arg("isa"));
+  module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"), py::arg("bf16"),
+             py::arg("isa"));
+  module.def("isas", &available_isas, "Instruction sets usable on this CPU; the last is the default.");
+  module.def("hardware_threads", [] { return resolve_threads(0); });
+  module.def(
+      "philox",
+      [](uint64_t seed, uint64_t sample, uint32_t block, uint32_t stream) {
+        const auto w = vanfast::philox(seed, sample, block, stream);
+        return std::vector<uint32_t>(w.word, w.word + 4);
+      },
+      py::arg("seed"), py::arg("sample"), py::arg("block"), py::arg("stream"));
+}

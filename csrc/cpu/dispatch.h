@@ -1,0 +1,17 @@
+// Which instruction sets this CPU has, best last.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cpu/kernels.h"
+
+namespace vanfast::cpu {
+
+// Sets usable here, slowest first; the last is the default. "amx_model" is never the default.
+std::vector<std::string> available_isas();
+
+// The kernels of a set by name; empty: the best one. Throws std::invalid_argument naming what is available.
+const Kernels& kernels_for(const std::string& isa);
+
+}  // namespace vanfast::cpu

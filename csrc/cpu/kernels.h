@@ -1,0 +1,57 @@
+// The inner loops of the CPU engine, one table per instruction set.
+//
+// Data layout: samples are SIMD lanes. A group is kLanes consecutive, aligned sample indices; every activation, spin
+// and logit of a group is stored as [unit][kLanes]. No lane ever meets another one, and the order of each sum is
+// fixed by the network alone, so a sample's bytes depend neither on its neighbours nor, between the sets with FMA,
+// on the vector width.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace vanfast::cpu {
+
+constexpr int kLanes = 32;
+constexpr int kPanelRows = 8;    // rows of a weight matrix stored next to each other
+constexpr int kTileRows = 16;    // AMX: rows of a weight tile
+constexpr int kTileWords = 16;   // AMX: 32-bit words (bf16 pairs) of a weight tile's row
+
+// Activations and weights travel as 32-bit words: one float, or a pair of bf16 (consecutive units).
+using Word = uint32_t;
+
+// How weights are packed and multiplied in one precision on one instruction set.
+struct MatMul {
+  bool pairs;       // a word holds two bf16 values
+  bool tiles;       // weights packed as AMX tiles, not as panels
+  int unit_align;   // activations of one site are padded with zeros to a multiple of this many units
+  // c[m][lane] += sum_k weights[m][first + k] * b[k][lane] for m < rows, k < words; c and b are [.][kLanes].
+  // `columns` is the packed matrix's full number of word columns.
+  void (*multiply)(const Word* weights, int columns, int first, int rows, int words, const Word* b, float* c);
+  // out = PReLU(in) per unit (slope null: identity) as words, [units][kLanes] -> [padded words][kLanes]
+  void (*activate)(const float* in, const float* slope, int units, Word* out);
+};
+
+struct Kernels {
+  const char* name;
+  MatMul fp32;      // plain float32
+  MatMul rounded;   // bf16 values kept in float32 words: bf16 arithmetic on sets without bf16 instructions
+  const MatMul* bf16;  // native bf16, or null
+  // The four words of sites 4 block .. 4 block + 3 for kLanes consecutive samples: out[4][kLanes].
+  void (*words)(uint64_t seed, uint64_t first_sample, uint32_t block, uint32_t stream, uint32_t* out);
+  // Draw rule (design: minority = word < floor(sigma(-|x|) 2^32)); spin = +-1.0f; log_q += ln q(spin).
+  void (*draw)(const float* logit, const uint32_t* words, float* spin, double* log_q);
+  // log_q += ln q(spin) of given spins.
+  void (*score)(const float* logit, const float* spin, double* log_q);
+  // One site of a mixture: log_weight[k][kLanes] (float) and the component logits x[k] give the site's logit.
+  void (*mixture_logit)(const float* log_weight, const float* x, int components, float* logit);
+  void (*mixture_update)(float* log_weight, const float* x, int components, const float* spin);
+};
+
+extern const Kernels kBaseKernels;
+#if defined(__x86_64__)
+extern const Kernels kAvx2Kernels, kAvx512Kernels, kAvx512Bf16Kernels, kAmxKernels;
+#endif
+// AMX's arithmetic and packing in plain C++: lets any machine check the AMX path.
+extern const Kernels kAmxModelKernels;
+
+}  // namespace vanfast::cpu

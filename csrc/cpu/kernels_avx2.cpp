@@ -1,0 +1,33 @@
+// Inner loops for AVX2 with FMA.
+#include "common/philox.h"
+#include "cpu/kernels.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#pragma GCC target("avx2,fma")
+
+namespace vanfast::cpu {
+namespace avx2 {
+
+#define VANFAST_WIDTH 8
+constexpr int kMicroRows = 4;
+static inline __m256 fused(__m256 a, __m256 b, __m256 c) { return _mm256_fmadd_ps(a, b, c); }
+typedef uint32_t Bits __attribute__((vector_size(32)));
+typedef uint64_t Longs __attribute__((vector_size(32)));
+static inline Longs mul_even(Bits a, Bits b) {
+  return reinterpret_cast<Longs>(_mm256_mul_epu32(reinterpret_cast<__m256i>(a), reinterpret_cast<__m256i>(b)));
+}
+typedef int32_t Ints __attribute__((vector_size(32)));
+static inline Ints truncate(__m256 x) { return __builtin_convertvector(x, Ints); }
+
+#include "cpu/simd.inl"
+
+#include "cpu/kernels.inl"
+
+}  // namespace avx2
+
+const Kernels kAvx2Kernels = {"avx2",      avx2::kFp32, avx2::kRounded,       nullptr,
+                              avx2::words, avx2::draw,  avx2::score, avx2::mixture_logit, avx2::mixture_update};
+
+}  // namespace vanfast::cpu
+#endif

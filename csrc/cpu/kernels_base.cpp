@@ -1,0 +1,34 @@
+// Inner loops for any CPU: 128-bit vectors, which every 64-bit target has in some form, and no FMA.
+#include "common/philox.h"
+#include "cpu/kernels.h"
+
+namespace vanfast::cpu {
+namespace base {
+
+#define VANFAST_WIDTH 4
+constexpr int kMicroRows = 4;
+typedef float Floats __attribute__((vector_size(16)));
+typedef uint32_t Bits __attribute__((vector_size(16)));
+typedef uint64_t Longs __attribute__((vector_size(16)));
+static inline Floats fused(Floats a, Floats b, Floats c) { return a * b + c; }
+static inline Longs mul_even(Bits a, Bits b) {
+  const Longs low = {0xffffffffu, 0xffffffffu};
+  return (reinterpret_cast<Longs>(a) & low) * (reinterpret_cast<Longs>(b) & low);
+}
+// 2^31 must become 0x80000000 on every CPU: go through the halved value, which int32 holds.
+static inline Bits truncate(Floats x) {
+  typedef int32_t Ints __attribute__((vector_size(16)));
+  const Bits big = reinterpret_cast<Bits>(x >= 2147483648.0f);
+  return (reinterpret_cast<Bits>(__builtin_convertvector(big ? x - 2147483648.0f : x, Ints))) | (big & 0x80000000u);
+}
+
+#include "cpu/simd.inl"
+
+#include "cpu/kernels.inl"
+
+}  // namespace base
+
+const Kernels kBaseKernels = {"base",     base::kFp32, base::kRounded,       nullptr,
+                              base::words, base::draw,  base::score, base::mixture_logit, base::mixture_update};
+
+}  // namespace vanfast::cpu

@@ -1,0 +1,28 @@
+// Masked linear stacks (one layer, VAN dense with channels, MADE): block = consecutive sites in drawing order.
+#pragma once
+
+#include <vector>
+
+#include "cpu/packing.h"
+#include "cpu/scan.h"
+
+namespace vanfast::cpu {
+
+// z = weight a + bias [+ pre-activation of the layer before the previous one]; a = PReLU(previous z) or the spins.
+struct MaskedLayerSpec {
+  int in, out;
+  bool skip;
+  const float* weight;    // [out][in], masked entries zero
+  const float* bias;      // [out] or null
+  const float* slope;     // [in] or null (no activation)
+  const int64_t* degree;  // [out]: how many of the first sites the unit may see
+};
+
+struct MaskedSpec {
+  int num_sites;
+  std::vector<MaskedLayerSpec> layers;
+};
+
+std::unique_ptr<Scan> make_masked_scan(const MaskedSpec& spec, const Kernels& kernels, bool bf16);
+
+}  // namespace vanfast::cpu

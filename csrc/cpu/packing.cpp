@@ -1,0 +1,50 @@
+#include "cpu/packing.h"
+
+#include <cstring>
+
+namespace vanfast::cpu {
+
+namespace {
+
+uint32_t bits_of(float x) {
+  uint32_t bits;
+  std::memcpy(&bits, &x, 4);
+  return bits;
+}
+
+uint32_t rounded_bits(float x) {
+  const uint32_t bits = bits_of(x);
+  return (bits + 0x7fffu + ((bits >> 16) & 1u)) & 0xffff0000u;
+}
+
+}  // namespace
+
+float round_to_bf16(float x) {
+  const uint32_t bits = rounded_bits(x);
+  float y;
+  std::memcpy(&y, &bits, 4);
+  return y;
+}
+
+PackedMatrix::PackedMatrix(const MatMul& math, const Matrix& matrix, bool round)
+    : rows_(matrix.rows), columns_(matrix.columns / (math.pairs ? 2 : 1)), multiply_(math.multiply) {
+  auto word = [&](int row, int column) -> Word {
+    const float* w = matrix.values.data() + size_t(row) * matrix.columns;
+    if (math.pairs) return (rounded_bits(w[2 * column]) >> 16) | rounded_bits(w[2 * column + 1]);
+    return round ? rounded_bits(w[column]) : bits_of(w[column]);
+  };
+  const int height = math.tiles ? kTileRows : kPanelRows;
+  const int panels = (rows_ + height - 1) / height;
+  data_.assign(size_t(panels) * height * columns_, 0);
+  for (int row = 0; row < rows_; ++row) {
+    Word* panel = data_.data() + size_t(row / height) * height * columns_;
+    const int r = row % height;
+    for (int column = 0; column < columns_; ++column) {
+      const size_t at = math.tiles ? size_t(column / kTileWords) * kTileRows * kTileWords + r * kTileWords + column % kTileWords
+                                   : size_t(column) * kPanelRows + r;
+      panel[at] = word(row, column);
+    }
+  }
+}
+
+}  // namespace vanfast::cpu

@@ -1,0 +1,129 @@
+#include "cpu/sampler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "common/philox.h"
+#include "cpu/packing.h"
+#include "cpu/parallel.h"
+
+namespace vanfast::cpu {
+
+namespace {
+
+double log_half_sum(double a, double b) {
+  const double top = std::max(a, b), gap = std::min(a, b) - top;
+  return top + std::log1p(std::exp(gap)) - std::log(2.0);
+}
+
+}  // namespace
+
+Sampler::Sampler(std::unique_ptr<Scan> scan, const Kernels& kernels, std::vector<int64_t> order, bool z2)
+    : scan_(std::move(scan)), kernels_(kernels), order_(std::move(order)), z2_(z2) {
+  if (order_.empty()) {
+    order_.resize(scan_->num_sites());
+    std::iota(order_.begin(), order_.end(), 0);
+  }
+}
+
+// One thread's memory for one tile.
+struct Sampler::Task {
+  Task(const Scan& scan, int groups)
+      : workspace(scan.make_workspace()), spins(size_t(groups) * scan.num_sites() * kLanes), log_q(size_t(groups) * kLanes) {}
+  std::unique_ptr<Scan::Workspace> workspace;
+  Buffer<float> spins;
+  Buffer<double> log_q;
+};
+
+// body(task, first group of the tile, groups) over consecutive runs of groups.
+template <class Body>
+void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, Body&& body) const {
+  threads = resolve_threads(threads);
+  // large tiles use a weight more often per visit, but every thread should have work until the end
+  const int64_t per_tile = std::clamp<int64_t>(groups / (4 * threads), 1, scan_->groups_per_tile());
+  const int64_t tiles = (groups + per_tile - 1) / per_tile;
+  std::vector<std::unique_ptr<Task>> tasks(threads);
+  parallel_for(tiles, threads, [&](int64_t tile, int thread) {
+    if (!tasks[thread]) tasks[thread] = std::make_unique<Task>(*scan_, static_cast<int>(per_tile));
+    const int64_t from = tile * per_tile;
+    body(*tasks[thread], first_group + from, static_cast<int>(std::min(per_tile, groups - from)));
+  });
+}
+
+// log_q of 1/2 (q(s) + q(-s)): the flipped spins go through the same blocks as given ones.
+void Sampler::add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const {
+  const int64_t values = int64_t(tile.groups) * scan_->num_sites() * kLanes;
+  Buffer<double> mirror(size_t(tile.groups) * kLanes, 0.0);
+  for (int64_t i = 0; i < values; ++i) tile.spins[i] = -tile.spins[i];
+  Tile flipped = tile;
+  flipped.given = true;
+  flipped.keep = keep;
+  flipped.log_q = mirror.data();
+  scan_->run(flipped, workspace);
+  for (int64_t i = 0; i < values; ++i) tile.spins[i] = -tile.spins[i];
+  for (size_t i = 0; i < mirror.size(); ++i) tile.log_q[i] = log_half_sum(tile.log_q[i], mirror[i]);
+}
+
+void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, int8_t* spins, double* log_q,
+                     const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped) const {
+  if (count <= 0) return;
+  const int sites = scan_->num_sites();
+  const uint64_t first_group = first / kLanes;
+  const int64_t groups = static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1);
+  for_tiles(first_group, groups, threads, [&](Task& task, uint64_t group, int tile_groups) {
+    std::fill(task.log_q.begin(), task.log_q.end(), 0.0);
+    std::vector<float*> kept;
+    for (size_t l = 0; l < keep.size(); ++l) {
+      const int layer = static_cast<int>(l) % scan_->num_kept();
+      kept.push_back(keep[l] + int64_t(group - first_group) * scan_->kept_units(layer) * kLanes);
+    }
+    Tile tile{seed, group * kLanes, tile_groups, false, task.spins.data(), task.log_q.data(),
+              keep.empty() ? nullptr : kept.data()};
+    scan_->run(tile, *task.workspace);
+    if (z2_) add_mirror(tile, keep.empty() ? nullptr : kept.data() + scan_->num_kept(), *task.workspace);
+    for (int g = 0; g < tile_groups; ++g) {
+      alignas(64) uint32_t flip[4 * kLanes];
+      const uint64_t base = (group + g) * kLanes;
+      if (z2_) kernels_.words(seed, base, 0, kFlipStream, flip);
+      const int low = static_cast<int>(std::max(first, base) - base);
+      const int high = static_cast<int>(std::min(first + count, base + kLanes) - base);
+      const float* from = task.spins.data() + int64_t(g) * sites * kLanes;
+      const int64_t row = static_cast<int64_t>(base + low - first);
+      int8_t* to = spins + row * sites;
+      int sign[kLanes];
+      for (int lane = 0; lane < kLanes; ++lane) sign[lane] = z2_ && flip[lane] < 0x80000000u ? -1 : 1;
+      for (int p = 0; p < sites; ++p) {
+        int8_t* column = to + order_[p];
+        for (int lane = low; lane < high; ++lane)
+          column[int64_t(lane - low) * sites] = static_cast<int8_t>(from[p * kLanes + lane] < 0.0f ? -sign[lane] : sign[lane]);
+      }
+      if (flipped)
+        for (int lane = low; lane < high; ++lane) flipped[row + lane - low] = sign[lane] < 0;
+      std::copy(task.log_q.data() + g * kLanes + low, task.log_q.data() + g * kLanes + high, log_q + row);
+      if (model) model->evaluate(to, high - low, energy + row);
+    }
+  });
+}
+
+void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* log_q) const {
+  if (count <= 0) return;
+  const int sites = scan_->num_sites();
+  for_tiles(0, (count + kLanes - 1) / kLanes, threads, [&](Task& task, uint64_t group, int tile_groups) {
+    std::fill(task.log_q.begin(), task.log_q.end(), 0.0);
+    for (int g = 0; g < tile_groups; ++g)
+      for (int p = 0; p < sites; ++p)
+        for (int lane = 0; lane < kLanes; ++lane) {
+          // lanes past the end repeat the last sample
+          const int64_t row = std::min<int64_t>((group + g) * kLanes + lane, count - 1);
+          task.spins[(int64_t(g) * sites + p) * kLanes + lane] = spins[row * sites + order_[p]];
+        }
+    Tile tile{0, group * kLanes, tile_groups, true, task.spins.data(), task.log_q.data(), nullptr};
+    scan_->run(tile, *task.workspace);
+    if (z2_) add_mirror(tile, nullptr, *task.workspace);
+    const int64_t from = group * kLanes, to = std::min<int64_t>(count, from + int64_t(tile_groups) * kLanes);
+    std::copy(task.log_q.data(), task.log_q.data() + (to - from), log_q + from);
+  });
+}
+
+}  // namespace vanfast::cpu

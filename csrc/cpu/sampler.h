@@ -1,0 +1,45 @@
+// The whole call: tiles over threads, Z2 symmetrisation, raster order, energies.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cpu/energy.h"
+#include "cpu/kernels.h"
+#include "cpu/scan.h"
+
+namespace vanfast::cpu {
+
+class Sampler {
+ public:
+  // order[p] is the raster index of the p-th drawn site; empty means raster order.
+  Sampler(std::unique_ptr<Scan> scan, const Kernels& kernels, std::vector<int64_t> order, bool z2);
+
+  const Scan& scan() const { return *scan_; }
+  const Kernels& kernels() const { return kernels_; }
+  bool z2() const { return z2_; }
+
+  // Samples first .. first + count - 1 of the seed. spins [count, N] raster, log_q [count]; energy [count] when a
+  // model is given. keep: none, or a pointer for each of the scan's kept layers (see Tile; groups counted from
+  // first / kLanes), followed with Z2 by as many for the pass over the flipped spins. Kept values belong to the spins
+  // as drawn, before the symmetry flip that `flipped` [count] (or null) reports.
+  void sample(uint64_t seed, uint64_t first, int64_t count, int threads, int8_t* spins, double* log_q,
+              const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped) const;
+
+  // log_q [count] of given spins [count, N] raster, the same bytes as the sampling pass would give.
+  void log_prob(const int8_t* spins, int64_t count, int threads, double* log_q) const;
+
+ private:
+  struct Task;
+  template <class Body>
+  void for_tiles(uint64_t first_group, int64_t groups, int threads, Body&& body) const;
+  void add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const;
+
+  std::unique_ptr<Scan> scan_;
+  const Kernels& kernels_;
+  std::vector<int64_t> order_;
+  bool z2_;
+};
+
+}  // namespace vanfast::cpu
