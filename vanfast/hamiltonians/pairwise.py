@@ -54,7 +54,8 @@ class Pairwise(Hamiltonian):
         if values.ndim == 0:
             values = np.full(len(pairs), float(values))
         if values.shape != (len(pairs),):
-            raise ValueError(f"couplings has shape {list(values.shape)}, expected one number or [{len(pairs)}] like edges")
+            found = list(values.shape)
+            raise ValueError(f"couplings has shape {found}, expected one number or [{len(pairs)}], a row of edges each")
         low, high = pairs.min(axis=1, initial=num_sites), pairs.max(axis=1, initial=0)
         order = np.lexsort((high, low))
         pairs = np.stack([low, high], axis=1)[order]
