@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,6 +13,18 @@ if TYPE_CHECKING:
     from vanfast.networks import Network
 
 PRECISIONS = ("fp32", "tf32", "bf16")
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Samples with the pre-activations that drew them: `net.log_prob(drawn, activations=activations)` is ln q(spins)
+    with only the backward pass to pay. `drawn` is `spins` before the symmetry flip."""
+
+    spins: torch.Tensor
+    log_q: torch.Tensor
+    energy: torch.Tensor | None
+    drawn: torch.Tensor
+    activations: list[torch.Tensor]
 
 
 class Program(ABC):
@@ -26,6 +39,10 @@ class Program(ABC):
 
         Sample n is a function of (network, precision, seed, n, backend) alone, whatever count, first and threads are.
         """
+
+    def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> Kept | None:
+        """The same samples as `sample`, with their activations; None where the backend or the network keeps none."""
+        return None
 
     @abstractmethod
     def log_prob(self, spins: Any) -> torch.Tensor:

@@ -1,0 +1,124 @@
+"""The C++ CPU engine: hands a network's plan to vanfast._cpu and wraps its arrays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vanfast._spins import as_spins
+from vanfast.backends.base import Backend, Kept, Program
+from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan
+
+if TYPE_CHECKING:
+    from vanfast import _cpu
+    from vanfast.hamiltonians import Hamiltonian
+    from vanfast.networks import Network
+
+
+class CpuProgram(Program):
+    """A network packed for one instruction set of this machine."""
+
+    def __init__(self, plan: Plan, z2: bool, bf16: bool, threads: int, isa: str) -> None:
+        self._engine = _compile(plan, z2, bf16, isa)
+        self._plan, self._z2, self._threads = plan, z2, threads
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return self._engine.isa
+
+    @property
+    def workspace_bytes(self) -> int:
+        """Memory that each thread needs for activations, whatever the number of samples."""
+        return self._engine.workspace_bytes
+
+    def sample(
+        self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        spins, log_q, energy, _, _ = self._engine.sample(count, seed, first, self._threads, _native(ham))
+        return torch.from_numpy(spins), torch.from_numpy(log_q), None if energy is None else torch.from_numpy(energy)
+
+    def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> Kept | None:
+        if isinstance(self._plan, MixturePlan) or count == 0:
+            return None
+        spins, log_q, energy, flipped, layers = self._engine.sample(
+            count, seed, first, self._threads, _native(ham), keep=True
+        )
+        drawn = np.where(flipped[:, None], -spins, spins)
+        kept = [self._rows(torch.from_numpy(layer), first, count) for layer in layers]
+        if self._z2:
+            half = len(kept) // 2
+            kept = [torch.cat(pair) for pair in zip(kept[:half], kept[half:], strict=True)]
+        return Kept(
+            torch.from_numpy(spins),
+            torch.from_numpy(log_q),
+            None if energy is None else torch.from_numpy(energy),
+            torch.from_numpy(drawn),
+            kept,
+        )
+
+    def _rows(self, layer: torch.Tensor, first: int, count: int) -> torch.Tensor:
+        """[groups, units, lanes] of the engine as the layer's own output, samples first."""
+        lanes = layer.shape[2]
+        start = first % lanes
+        if isinstance(self._plan, ConvPlan):
+            height, width = self._plan.shape
+            out = layer.view(len(layer), height, width, -1, lanes).permute(0, 4, 3, 1, 2)
+        else:
+            out = layer.transpose(1, 2)
+        return out.flatten(0, 1)[start : start + count]
+
+    def log_prob(self, spins: Any) -> torch.Tensor:
+        s = as_spins(spins, self._engine.num_sites)
+        return torch.from_numpy(self._engine.log_prob(s.numpy(), self._threads))
+
+
+def _native(ham: Hamiltonian | None) -> _cpu.EnergyModel | None:
+    return None if ham is None else ham.native
+
+
+def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
+    from vanfast import _cpu
+
+    if isinstance(plan, ConvPlan):
+        return _cpu.conv_sampler(*plan.shape, plan.half_kernel, _arrays(plan), z2, bf16, isa)
+    if isinstance(plan, MaskedPlan):
+        order = None if plan.order is None else plan.order.numpy()
+        return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa)
+    return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, bf16, isa)
+
+
+def _arrays(plan: ConvPlan | MaskedPlan) -> list[dict[str, Any]]:
+    """The layers as the C++ module takes them: field names to arrays, flags and None."""
+    return [
+        {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in vars(layer).items()}
+        for layer in plan.layers
+    ]
+
+
+class CpuBackend(Backend):
+    """The C++ engine on the instruction sets of `vanfast._cpu.isas()`."""
+
+    name = "cpu"
+
+    def unavailable(self) -> str | None:
+        try:
+            from vanfast import _cpu  # noqa: F401
+        except ImportError as error:
+            return f"the C++ module vanfast._cpu cannot be loaded ({error}); reinstall vanfast with a C++ compiler"
+        return None
+
+    def refuses(self, net: Network, precision: str) -> str | None:
+        if precision == "tf32":
+            return "tf32 exists on GPUs only; use fp32 or bf16"
+        if net.dtype == torch.float64:
+            return "its parameters are float64; the engine computes in float32: net.float(), or the reference backend"
+        return None
+
+    def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> CpuProgram:
+        return CpuProgram(net.plan(), net.z2, precision == "bf16", threads or 0, isa or "")
+
+
+BACKEND = CpuBackend()
