@@ -83,11 +83,13 @@ class Sampler:
         or how a run is cut into calls. Raises ValueError unless count >= 0, 0 <= seed < 2**64 and
         0 <= first <= 2**64 - count.
         """
-        for name, value in (("count", count), ("seed", seed), ("first", first)):
-            _check_integer(name, value, 0, 2**64 - 1)
-        if first + count > 2**64:
-            raise ValueError(f"first = {first} with count = {count} goes past the last sample index, 2**64 - 1")
+        _check_indices(count, seed, first)
         return Batch(*self._current().sample(int(count), int(seed), int(first), self.ham))
+
+    def sample_and_keep(self, count: int, seed: int = 0, first: int = 0) -> backends.Kept | None:
+        """The same samples with the activations that drew them, for training; None where the backend keeps none."""
+        _check_indices(count, seed, first)
+        return self._current().sample_and_keep(int(count), int(seed), int(first), self.ham)
 
     def log_prob(self, spins: Any) -> torch.Tensor:
         """ln q(s), float64 [B], of the network as this sampler runs it, rounded in bf16 say. No gradient."""
@@ -113,6 +115,13 @@ def _check(net: Network, ham: Hamiltonian | None, precision: str, threads: int |
         raise ValueError(f"ham has {ham.num_sites} sites and net has {net.num_sites}; they must be equal")
     if len(ham.shape) == len(net.shape) == 2 and tuple(ham.shape) != net.shape:
         raise ValueError(f"ham is a {tuple(ham.shape)} lattice and net a {net.shape} one; they must be equal")
+
+
+def _check_indices(count: int, seed: int, first: int) -> None:
+    for name, value in (("count", count), ("seed", seed), ("first", first)):
+        _check_integer(name, value, 0, 2**64 - 1)
+    if first + count > 2**64:
+        raise ValueError(f"first = {first} with count = {count} goes past the last sample index, 2**64 - 1")
 
 
 def _check_integer(name: str, value: object, low: int, high: int) -> None:

@@ -6,9 +6,9 @@ import importlib
 import importlib.util
 import os
 
-from vanfast.backends.base import PRECISIONS, Backend, Program
+from vanfast.backends.base import PRECISIONS, Backend, Kept, Program
 
-__all__ = ["NAMES", "PRECISIONS", "Backend", "Program", "available", "get"]
+__all__ = ["NAMES", "PRECISIONS", "Backend", "Kept", "Program", "available", "get"]
 
 NAMES = ("cpu", "reference")
 
