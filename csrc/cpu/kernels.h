@@ -40,6 +40,8 @@ struct Kernels {
   void (*words)(uint64_t seed, uint64_t first_sample, uint32_t block, uint32_t stream, uint32_t* out);
   // Draw rule (design: minority = word < floor(sigma(-|x|) 2^32)); spin = +-1.0f; log_q += ln q(spin).
   void (*draw)(const float* logit, const uint32_t* words, float* spin, double* log_q);
+  // Bit `lane` of masks[u] is the sign of spins[u][lane]: set for -1.
+  void (*signs)(const float* spins, int units, uint32_t* masks);
   // log_q += ln q(spin) of given spins.
   void (*score)(const float* logit, const float* spin, double* log_q);
   // One site of a mixture: log_weight[k][kLanes] (float) and the component logits x[k] give the site's logit.

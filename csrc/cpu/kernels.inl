@@ -56,6 +56,14 @@ static void draw(const float* logit, const uint32_t* word, float* spin, double* 
   for (int i = 0; i < kLanes; ++i) log_q[i] -= static_cast<double>(term[i]);
 }
 
+static void signs(const float* spins, int units, uint32_t* masks) {
+  for (int u = 0; u < units; ++u) {
+    uint32_t mask = 0;
+    for (int v = 0; v < kLanes; v += kWidth) mask |= sign_bits(load(spins + u * kLanes + v)) << v;
+    masks[u] = mask;
+  }
+}
+
 static void score(const float* logit, const float* spin, double* log_q) {
   alignas(64) float term[kLanes];
   for (int v = 0; v < kLanes; v += kWidth) {

@@ -75,6 +75,7 @@ const Kernels kAmxModelKernels = {"amx_model",
                                   &kModelBf16,
                                   kBaseKernels.words,
                                   kBaseKernels.draw,
+                                  kBaseKernels.signs,
                                   kBaseKernels.score,
                                   kBaseKernels.mixture_logit,
                                   kBaseKernels.mixture_update};

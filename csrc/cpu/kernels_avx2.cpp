@@ -19,6 +19,7 @@ static inline Longs mul_even(Bits a, Bits b) {
 }
 typedef int32_t Ints __attribute__((vector_size(32)));
 static inline Ints truncate(__m256 x) { return __builtin_convertvector(x, Ints); }
+static inline uint32_t sign_bits(__m256 x) { return static_cast<uint32_t>(_mm256_movemask_ps(x)); }
 
 #include "cpu/simd.inl"
 
@@ -27,7 +28,7 @@ static inline Ints truncate(__m256 x) { return __builtin_convertvector(x, Ints);
 }  // namespace avx2
 
 const Kernels kAvx2Kernels = {"avx2",      avx2::kFp32, avx2::kRounded,       nullptr,
-                              avx2::words, avx2::draw,  avx2::score, avx2::mixture_logit, avx2::mixture_update};
+                              avx2::words, avx2::draw, avx2::signs,  avx2::score, avx2::mixture_logit, avx2::mixture_update};
 
 }  // namespace vanfast::cpu
 #endif

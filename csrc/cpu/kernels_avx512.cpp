@@ -20,6 +20,7 @@ static inline Longs mul_even(Bits a, Bits b) {
 }
 typedef int32_t Ints __attribute__((vector_size(64)));
 static inline Ints truncate(__m512 x) { return __builtin_convertvector(x, Ints); }
+static inline uint32_t sign_bits(__m512 x) { return _mm512_movepi32_mask(reinterpret_cast<__m512i>(x)); }
 
 #include "cpu/simd.inl"
 
@@ -97,13 +98,13 @@ static const MatMul kAmxBf16 = {true, true, 2 * kTileWords, multiply_tiles<Hardw
 
 const Kernels kAvx512Kernels = {
     "avx512",      avx512::kFp32, avx512::kRounded,      nullptr,
-    avx512::words, avx512::draw,  avx512::score, avx512::mixture_logit, avx512::mixture_update};
+    avx512::words, avx512::draw, avx512::signs,  avx512::score, avx512::mixture_logit, avx512::mixture_update};
 const Kernels kAvx512Bf16Kernels = {
     "avx512_bf16", avx512::kFp32, avx512::kRounded,      &avx512::kBf16,
-    avx512::words, avx512::draw,  avx512::score, avx512::mixture_logit, avx512::mixture_update};
+    avx512::words, avx512::draw, avx512::signs,  avx512::score, avx512::mixture_logit, avx512::mixture_update};
 const Kernels kAmxKernels = {
     "amx",         avx512::kFp32, avx512::kRounded,      &avx512::kAmxBf16,
-    avx512::words, avx512::draw,  avx512::score, avx512::mixture_logit, avx512::mixture_update};
+    avx512::words, avx512::draw, avx512::signs,  avx512::score, avx512::mixture_logit, avx512::mixture_update};
 
 }  // namespace vanfast::cpu
 #endif

@@ -21,6 +21,10 @@ static inline Bits truncate(Floats x) {
   const Bits big = reinterpret_cast<Bits>(x >= 2147483648.0f);
   return (reinterpret_cast<Bits>(__builtin_convertvector(big ? x - 2147483648.0f : x, Ints))) | (big & 0x80000000u);
 }
+static inline uint32_t sign_bits(Floats x) {
+  const Bits b = reinterpret_cast<Bits>(x) >> 31;
+  return b[0] | b[1] << 1 | b[2] << 2 | b[3] << 3;
+}
 
 #include "cpu/simd.inl"
 
@@ -29,6 +33,6 @@ static inline Bits truncate(Floats x) {
 }  // namespace base
 
 const Kernels kBaseKernels = {"base",     base::kFp32, base::kRounded,       nullptr,
-                              base::words, base::draw,  base::score, base::mixture_logit, base::mixture_update};
+                              base::words, base::draw, base::signs,  base::score, base::mixture_logit, base::mixture_update};
 
 }  // namespace vanfast::cpu

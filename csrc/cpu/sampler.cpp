@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "common/philox.h"
@@ -11,6 +12,43 @@
 namespace vanfast::cpu {
 
 namespace {
+
+// Swaps bit i of word j with bit j of word i, by halves: 16 x 16 blocks first, single bits last.
+void transpose_bits(uint32_t* w) {
+  uint32_t mask = 0x0000ffffu;
+  for (int size = 16; size; size >>= 1, mask ^= mask << size)
+    for (int i = 0; i < kLanes; i = ((i | size) + 1) & ~size) {
+      const uint32_t moved = ((w[i] >> size) ^ w[i + size]) & mask;
+      w[i] ^= moved << size;
+      w[i + size] ^= moved;
+    }
+}
+
+// Eight spins of a byte of sign bits.
+struct SpinTable {
+  int8_t spins[256][8];
+  SpinTable() {
+    for (int bits = 0; bits < 256; ++bits)
+      for (int i = 0; i < 8; ++i) spins[bits][i] = bits >> i & 1 ? -1 : 1;
+  }
+};
+
+// Rows low .. high - 1 of a group as int8 [.][sites], from one mask of lanes per raster site (padded to kLanes sites).
+void write_spins(uint32_t* masks, int sites, int low, int high, int8_t* out) {
+  static const SpinTable table;
+  for (int site = 0; site < sites; site += kLanes) {
+    transpose_bits(masks + site);
+    const int count = std::min(kLanes, sites - site);
+    for (int lane = low; lane < high; ++lane) {
+      const uint32_t bits = masks[site + lane];
+      int8_t* to = out + int64_t(lane - low) * sites + site;
+      int8_t row[kLanes];
+      int8_t* part = count == kLanes ? to : row;
+      for (int byte = 0; byte < 4; ++byte) std::memcpy(part + 8 * byte, table.spins[bits >> 8 * byte & 0xff], 8);
+      if (count < kLanes) std::memcpy(to, row, count);
+    }
+  }
+}
 
 double log_half_sum(double a, double b) {
   const double top = std::max(a, b), gap = std::min(a, b) - top;
@@ -30,10 +68,12 @@ Sampler::Sampler(std::unique_ptr<Scan> scan, const Kernels& kernels, std::vector
 // One thread's memory for one tile.
 struct Sampler::Task {
   Task(const Scan& scan, int groups)
-      : workspace(scan.make_workspace()), spins(size_t(groups) * scan.num_sites() * kLanes), log_q(size_t(groups) * kLanes) {}
+      : workspace(scan.make_workspace()), spins(size_t(groups) * scan.num_sites() * kLanes), log_q(size_t(groups) * kLanes),
+        drawn(scan.num_sites()), masks(scan.num_sites() + kLanes) {}
   std::unique_ptr<Scan::Workspace> workspace;
   Buffer<float> spins;
   Buffer<double> log_q;
+  std::vector<uint32_t> drawn, masks;  // sign bits of a group's lanes: per drawn site, per raster site
 };
 
 // body(task, first group of the tile, groups) over consecutive runs of groups.
@@ -91,15 +131,12 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
       const float* from = task.spins.data() + int64_t(g) * sites * kLanes;
       const int64_t row = static_cast<int64_t>(base + low - first);
       int8_t* to = spins + row * sites;
-      int sign[kLanes];
-      for (int lane = 0; lane < kLanes; ++lane) sign[lane] = z2_ && flip[lane] < 0x80000000u ? -1 : 1;
-      for (int p = 0; p < sites; ++p) {
-        int8_t* column = to + order_[p];
-        for (int lane = low; lane < high; ++lane)
-          column[int64_t(lane - low) * sites] = static_cast<int8_t>(from[p * kLanes + lane] < 0.0f ? -sign[lane] : sign[lane]);
-      }
-      if (flipped)
-        for (int lane = low; lane < high; ++lane) flipped[row + lane - low] = sign[lane] < 0;
+      uint32_t mirror = 0;
+      for (int lane = 0; z2_ && lane < kLanes; ++lane) mirror |= uint32_t(flip[lane] < 0x80000000u) << lane;
+      kernels_.signs(from, sites, task.drawn.data());
+      for (int p = 0; p < sites; ++p) task.masks[order_[p]] = task.drawn[p] ^ mirror;
+      write_spins(task.masks.data(), sites, low, high, to);
+      for (int lane = low; flipped && lane < high; ++lane) flipped[row + lane - low] = mirror >> lane & 1;
       std::copy(task.log_q.data() + g * kLanes + low, task.log_q.data() + g * kLanes + high, log_q + row);
       if (model) model->evaluate(to, high - low, energy + row);
     }

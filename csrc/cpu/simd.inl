@@ -1,6 +1,6 @@
 // Vector types of one instruction set. The including file defines VANFAST_WIDTH (floats per vector), a namespace,
-// and fused(a, b, c) = a b + c, rounded once where the set has FMA, and mul_even(a, b), the 64-bit products of the
-// even 32-bit lanes. No standard library templates here: their instances could replace those of other files.
+// fused(a, b, c) = a b + c, rounded once where the set has FMA, mul_even(a, b), the 64-bit products of the even 32-bit
+// lanes, truncate(x) to int32 and sign_bits(x), one bit a lane. No standard library templates here: their instances could replace those of other files.
 
 typedef float vf __attribute__((vector_size(4 * VANFAST_WIDTH)));
 typedef int32_t vi __attribute__((vector_size(4 * VANFAST_WIDTH)));
