@@ -17,6 +17,13 @@ namespace vanfast::cpu {
 
 namespace {
 
+// A rectangle of a layer's weights without its leading columns of zeros: the channel layer of a residual block sees
+// nothing outside its own site.
+struct Piece {
+  PackedMatrix weights;
+  int first = 0;  // first column, as a unit of the previous layer
+};
+
 struct Layer {
   int units = 0;
   bool skip = false;
@@ -24,8 +31,8 @@ struct Layer {
   std::vector<int> first;            // [sites + 1]: first sorted unit with degree >= p
   std::vector<float> bias;           // sorted
   std::vector<float> slope;          // of the next layer's input, sorted as this layer's units; empty: identity
-  std::vector<PackedMatrix> prefix;  // [block]: rows the block's units, columns the previous layer's finished units
-  std::vector<PackedMatrix> scan;    // [site]: rows the site's units, columns the previous layer's units in the block
+  std::vector<Piece> prefix;         // [block]: rows the block's units, columns the previous layer's finished units
+  std::vector<Piece> scan;           // [site]: rows the site's units, columns the previous layer's units in the block
 };
 
 class MaskedScan final : public Scan {
@@ -99,12 +106,18 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
     layers_.push_back(std::move(layer));
 
     Layer& to = layers_.back();
-    auto pack = [&](int row0, int row1, int column0, int column1) {
+    auto pack = [&](int row0, int row1, int column0, int column1) -> Piece {
+      auto empty = [&](int c) {
+        for (int r = row0; r < row1; ++r)
+          if (from.weight[size_t(to.order[r]) * from.in + previous[c]] != 0.0f) return false;
+        return true;
+      };
+      while (column0 < column1 && empty(column0)) ++column0;
       Matrix m(row1 - row0, column1 - column0);
       for (int r = row0; r < row1; ++r)
         for (int c = column0; c < column1; ++c)
           m.at(r - row0, c - column0) = from.weight[size_t(to.order[r]) * from.in + previous[c]];
-      return PackedMatrix(math_, m, &math_ == &kernels_.rounded);
+      return {PackedMatrix(math_, m, &math_ == &kernels_.rounded), column0};
     };
     int widest_block = 0;
     for (int block = 0; block < blocks; ++block) {
@@ -135,11 +148,11 @@ void MaskedScan::prefix(const Tile& tile, Units& units, int block) const {
   for (int l = 0; l < static_cast<int>(layers_.size()); ++l) {
     const Layer& layer = layers_[l];
     const int unit0 = layer.first[block_start(block)];
-    const PackedMatrix& weights = layer.prefix[block];
+    const auto& [weights, first] = layer.prefix[block];
     for (int g = 0; g < tile.groups; ++g) {
       float* z = block_z(units, l, g);
       for (int u = 0; u < weights.rows(); ++u) std::fill_n(z + u * kLanes, kLanes, layer.bias[unit0 + u]);
-      weights.multiply(0, weights.rows(), weights.columns(), input(tile, units, l, g), z);
+      weights.multiply(0, weights.rows(), weights.columns(), input(tile, units, l, g) + int64_t(first) * kLanes, z);
     }
   }
 }
@@ -150,9 +163,8 @@ void MaskedScan::finish_site(const Tile& tile, Units& units, int block, int p, i
     const int unit = layer.first[p], count = layer.first[p + 1] - unit, unit0 = layer.first[block_start(block)];
     if (!count) continue;
     float* z = block_z(units, l, g) + (unit - unit0) * kLanes;
-    const PackedMatrix& weights = layer.scan[p];
-    weights.multiply(0, count, weights.columns(),
-                     input(tile, units, l, g) + int64_t(finished(l, block_start(block))) * kLanes, z);
+    const auto& [weights, first] = layer.scan[p];
+    weights.multiply(0, count, weights.columns(), input(tile, units, l, g) + int64_t(first) * kLanes, z);
     if (layer.skip) {  // same units as two layers below, so the same place in the block
       const float* skipped = block_z(units, l - 2, g) + (unit - unit0) * kLanes;
       for (int i = 0; i < count * kLanes; ++i) z[i] += skipped[i];
