@@ -51,8 +51,6 @@ class Sampler:
         self._backend = backends.get(backend)
         if reason := self._backend.unavailable():
             raise BackendUnavailable(f"backend {self._backend.name!r} cannot run here: {reason}")
-        if reason := self._backend.refuses(net, precision):
-            raise ValueError(f"backend {self._backend.name!r} cannot run this {type(net).__name__}: {reason}")
         self.refresh()
 
     @property
@@ -61,7 +59,12 @@ class Sampler:
         return self._backend.name
 
     def refresh(self) -> None:
-        """Compiles the network's present parameters. `sample` does so by itself when they have changed."""
+        """Compiles the network's present parameters. `sample` does so by itself when they have changed.
+
+        Raises FloatingPointError for parameters that are not finite, ValueError when the backend refuses the network.
+        """
+        if reason := self._backend.refuses(self.net, self.precision):
+            raise ValueError(f"backend {self._backend.name!r} cannot run this {type(self.net).__name__}: {reason}")
         state = {name: tensor.detach().clone() for name, tensor in self.net.state_dict().items()}
         for name, tensor in state.items():
             if not bool(tensor.isfinite().all()):

@@ -16,7 +16,7 @@ from torch.nn import functional
 from vanfast.networks import given as known
 
 MIN_BLOCK_ROWS = 64  # below this a matrix product costs more in calls than the mask saves
-MAX_BLOCKS = 8  # the work left is (1 + 1/blocks)/2 of the full product
+MAX_BLOCKS = 4  # the work left is (1 + 1/blocks)/2 of the full product; more blocks were slower in training (VAN dense)
 
 
 def uniform(shape: tuple[int, ...], bound: float, generator: torch.Generator | None) -> Tensor:

@@ -24,14 +24,14 @@ class Mixture(Network):
     fields: nn.Parameter  # x, [K, N]
 
     def log_weights(self) -> Tensor:
-        """ln w_k, [K], normalised."""
+        """ln w_k, float64 [K], normalised."""
         raise NotImplementedError
 
     def logits(self, spins: Any) -> Tensor:
         s = as_spins(spins, self.num_sites).to(self.device)
         up, down = functional.logsigmoid(self.fields), functional.logsigmoid(-self.fields)
         drawn = torch.where(s[:, None, :] > 0, up, down)  # [B, K, N]
-        weights = self.log_weights()[None, :, None] + drawn.cumsum(2) - drawn
+        weights = self.log_weights().to(self.dtype)[None, :, None] + drawn.cumsum(2) - drawn
         return torch.logsumexp(weights + up, 1) - torch.logsumexp(weights + down, 1)
 
     def _log_q_theta(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
@@ -40,7 +40,7 @@ class Mixture(Network):
         x = self.fields.double()
         # ln sigmoid(s x) = s x / 2 + (ln sigmoid(x) + ln sigmoid(-x)) / 2 makes the sum over sites a matrix product.
         even = (functional.logsigmoid(x) + functional.logsigmoid(-x)).sum(1) / 2
-        return torch.logsumexp(self.log_weights().double() + spins.double() @ (x / 2).T + even, 1)
+        return torch.logsumexp(self.log_weights() + spins.double() @ (x / 2).T + even, 1)
 
     def plan(self) -> MixturePlan:
         return MixturePlan(self.num_sites, snapshot(self.log_weights()), snapshot(self.fields))
@@ -64,7 +64,7 @@ class Factorised(Mixture):
         self.fields = nn.Parameter(uniform((1, self.num_sites), INITIAL_LOGITS, generator(seed)))
 
     def log_weights(self) -> Tensor:
-        return torch.zeros_like(self.fields[:, 0])
+        return torch.zeros_like(self.fields[:, 0], dtype=torch.float64)
 
     def config(self) -> dict[str, Any]:
         return {"class": "Factorised", "N": self.num_sites, "z2": self.z2}
@@ -84,7 +84,7 @@ class BernoulliMixture(Mixture):
         self.fields = nn.Parameter(uniform((self.components, self.num_sites), INITIAL_LOGITS, generator(seed)))
 
     def log_weights(self) -> Tensor:
-        return functional.log_softmax(self.weights, 0)
+        return functional.log_softmax(self.weights.double(), 0)
 
     def config(self) -> dict[str, Any]:
         return {"class": "BernoulliMixture", "N": self.num_sites, "components": self.components, "z2": self.z2}

@@ -76,7 +76,7 @@ class MixturePlan:
     """
 
     num_sites: int
-    log_weights: torch.Tensor  # [K], LSE = 0
+    log_weights: torch.Tensor  # float64 [K], their LSE is 0
     logits: torch.Tensor  # [K, N]
 
 
