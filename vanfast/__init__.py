@@ -1,8 +1,9 @@
 """vanfast: fast exact sampling from autoregressive networks for statistical mechanics."""
 
-from vanfast import exact, hamiltonians, networks
+from vanfast import exact, hamiltonians, networks, store
 from vanfast.sampler import Batch, Sampler
 from vanfast.saving import load
+from vanfast.training import train
 
 __version__ = "0.1.0"
-__all__ = ["Batch", "Sampler", "__version__", "exact", "hamiltonians", "load", "networks"]
+__all__ = ["Batch", "Sampler", "__version__", "exact", "hamiltonians", "load", "networks", "store", "train"]

@@ -1,0 +1,92 @@
+"""What every training step reports, and its file metrics.jsonl."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from vanfast.errors import FileFormatError
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One step of training; energies in units of the coupling, everything named per_site divided by N.
+
+    free_energy_per_site is mean(beta E + ln q) / (beta N) at this step's beta, before the update; NaN at beta = 0.
+    loss is mean(beta E + ln q), which is beta F (extensive). ess is (sum w)^2 / (B sum w^2) of the batch, in (0, 1].
+    """
+
+    step: int
+    beta: float
+    rung: int
+    loss: float
+    free_energy_per_site: float
+    free_energy_std_per_site: float
+    energy_per_site: float
+    entropy_per_site: float
+    ess: float
+    gradient_norm: float
+    learning_rate: float
+    sample_seconds: float
+    step_seconds: float
+
+    def to_line(self) -> str:
+        values = dataclasses.asdict(self)
+        for key, value in values.items():
+            if isinstance(value, float) and not math.isfinite(value):
+                values[key] = None
+        return json.dumps(values)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> StepRecord:
+        return cls(**{key: math.nan if value is None else value for key, value in stored.items()})
+
+
+def read_metrics(path: str | os.PathLike[str]) -> list[StepRecord]:
+    """Records of a metrics.jsonl; a last line that was cut short by a crash is left out.
+
+    Raises FileFormatError naming file and line when a complete line is not a record.
+    """
+    records: list[StepRecord] = []
+    with open(path, encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith("\n"):
+                break
+            try:
+                records.append(StepRecord.from_json(json.loads(line)))
+            except (TypeError, AttributeError, json.JSONDecodeError) as error:
+                names = ", ".join(field.name for field in dataclasses.fields(StepRecord))
+                raise FileFormatError(f"{path}:{number}: expected a JSON object with {names}: {error}") from None
+    return records
+
+
+class MetricsFile:
+    """Appends a line for every step; `keep_before(step)` drops later ones first, which makes resuming exact."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: TextIO | None = None
+
+    def keep_before(self, step: int) -> list[StepRecord]:
+        """Rewrites the file with the records before `step` and returns them."""
+        records = [record for record in read_metrics(self.path) if record.step < step] if self.path.exists() else []
+        temporary = self.path.with_suffix(".tmp")
+        temporary.write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
+        os.replace(temporary, self.path)
+        return records
+
+    def append(self, record: StepRecord) -> None:
+        if self._file is None:
+            self._file = open(self.path, "a", encoding="utf-8")
+        self._file.write(record.to_line() + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

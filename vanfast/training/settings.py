@@ -1,0 +1,155 @@
+"""What decides the numbers of a training run, checked once and stored with every checkpoint."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import numbers
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from vanfast.training.schedule import Schedule, make_schedule
+
+
+def _integer(name: str, value: Any, lowest: int, highest: int | None = None) -> int:
+    allowed = f"an integer >= {lowest}" if highest is None else f"an integer in [{lowest}, {highest}]"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    if value < lowest or (highest is not None and value > highest):
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+    return int(value)
+
+
+def _real(name: str, value: Any, allowed: str, accept: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be {allowed}, got {value!r}")
+    if not (math.isfinite(value) and accept(value)):
+        raise ValueError(f"{name} must be {allowed}, got {value}")
+    return float(value)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Checked settings of a run; `beta` and `steps` hold one entry for every rung of the ladder."""
+
+    beta: tuple[float, ...]
+    steps: tuple[int, ...]
+    batch: int
+    seed: int
+    learning_rate: float
+    adam_betas: tuple[float, float]
+    anneal: float | None
+    clip_norm: float | None
+    micro_batch: int | None
+    schedule: dict[str, Any]
+    precision: str
+
+    @classmethod
+    def checked(
+        cls,
+        *,
+        beta: float | Sequence[float],
+        steps: int | Sequence[int],
+        batch: int,
+        seed: int,
+        learning_rate: float,
+        adam_betas: tuple[float, float],
+        anneal: float | None,
+        clip_norm: float | None,
+        micro_batch: int | None,
+        schedule: str | dict[str, Any],
+        precision: str,
+    ) -> Settings:
+        """Settings from what a user passed; ValueError or TypeError names the argument that does not fit."""
+        ladder = tuple(beta) if isinstance(beta, Iterable) else (beta,)
+        if not ladder:
+            raise ValueError("beta must hold at least one inverse temperature, got none")
+        ladder = tuple(_real("beta", value, "a finite number > 0", lambda x: x > 0) for value in ladder)
+        counts = tuple(steps) if isinstance(steps, Iterable) else (steps,) * len(ladder)
+        if len(counts) != len(ladder):
+            raise ValueError(f"steps must be one number or one for each beta ({len(ladder)}), got {len(counts)}")
+        counts = tuple(_integer("steps", value, 1) for value in counts)
+        if len(tuple(adam_betas)) != 2:
+            raise ValueError(f"betas must be two numbers in [0, 1), got {adam_betas!r}")
+        first, second = (_real("betas", value, "two numbers in [0, 1)", lambda x: 0 <= x < 1) for value in adam_betas)
+        if anneal is not None:
+            anneal = _real("anneal", anneal, "None or a number in (0, 1)", lambda x: 0 < x < 1)
+        if clip_norm is not None:
+            clip_norm = _real("clip_norm", clip_norm, "None or a number > 0", lambda x: x > 0)
+        return cls(
+            beta=ladder,
+            steps=counts,
+            batch=_integer("batch", batch, 2),
+            seed=_integer("seed", seed, 0, 2**64 - 1),
+            learning_rate=_real("learning_rate", learning_rate, "a finite number > 0", lambda x: x > 0),
+            adam_betas=(first, second),
+            anneal=anneal,
+            clip_norm=clip_norm,
+            micro_batch=None if micro_batch is None else _integer("micro_batch", micro_batch, 1),
+            schedule=make_schedule(schedule).config(),
+            precision=precision,
+        )
+
+    @property
+    def total_steps(self) -> int:
+        return sum(self.steps)
+
+    @property
+    def num_sampled(self) -> int:
+        """Samples that the whole run draws."""
+        return self.total_steps * self.batch
+
+    def rung(self, step: int) -> tuple[int, int]:
+        """Rung of the ladder that `step` belongs to, and the step counted from that rung's start."""
+        for index, count in enumerate(self.steps):
+            if step < count:
+                return index, step
+            step -= count
+        return len(self.steps) - 1, self.steps[-1] + step
+
+    def beta_at(self, step: int) -> float:
+        """Inverse temperature of a step: beta_r, or annealed as b + (beta_r - b)(1 - rate^t) from the rung before.
+
+        The first rung starts from b = 0, infinite temperature (VAN, supplement: beta_t = beta (1 - rate^t)).
+        """
+        index, inside = self.rung(step)
+        if self.anneal is None:
+            return self.beta[index]
+        start = self.beta[index - 1] if index else 0.0
+        return start + (self.beta[index] - start) * (1.0 - self.anneal**inside)
+
+    def make_schedule(self) -> Schedule:
+        return make_schedule(self.schedule)
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Settings:
+        """Inverse of `to_json` after a passage through JSON (lists become tuples again)."""
+        known = {field.name for field in dataclasses.fields(cls)}
+        if set(stored) != known:
+            raise ValueError(f"settings must hold exactly {sorted(known)}, got {sorted(stored)}")
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+
+    def continued_by(self, asked: Settings) -> Settings:
+        """Settings for going on from a run made with these: only more steps of the last rung may be asked for.
+
+        ValueError names the first setting that differs, with both values.
+        """
+        for field in dataclasses.fields(self):
+            mine, theirs = getattr(self, field.name), getattr(asked, field.name)
+            if mine == theirs:
+                continue
+            if field.name == "steps" and mine[:-1] == theirs[:-1] and self.make_schedule().may_grow:
+                continue
+            raise ValueError(
+                f"{field.name} of the stored run is {_shown(mine)}, asked for {_shown(theirs)}: "
+                "a resumed run keeps its settings (steps may change where the schedule is not cosine)"
+            )
+        return asked
+
+
+def _shown(value: Any) -> Any:
+    return value[0] if isinstance(value, tuple) and len(value) == 1 else value

@@ -1,0 +1,248 @@
+"""Variational training: the network's parameters move down the gradient of its free energy (VAN, eqs. 5 and 6)."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from vanfast.sampler import Sampler
+from vanfast.training.checkpoint import Checkpoint, adam_tensors, load_checkpoint, restore_adam, save_checkpoint
+from vanfast.training.interrupt import StopRequest, TrainingInterrupted
+from vanfast.training.metrics import StepRecord
+from vanfast.training.progress import open_progress
+from vanfast.training.run import Run, RunFolder
+from vanfast.training.settings import Settings
+from vanfast.training.step import accumulate_gradient, draw, effective_sample_size
+
+if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
+    from vanfast.networks import Network
+
+
+def train(
+    net: Network,
+    ham: Hamiltonian,
+    beta: float | Sequence[float],
+    steps: int | Sequence[int] = 1000,
+    batch: int = 1000,
+    seed: int = 0,
+    *,
+    learning_rate: float = 1e-3,
+    betas: tuple[float, float] = (0.9, 0.99),
+    anneal: float | None = None,
+    clip_norm: float | None = 1.0,
+    micro_batch: int | None = None,
+    schedule: str | dict[str, Any] = "constant",
+    precision: str = "fp32",
+    backend: str = "auto",
+    threads: int | None = None,
+    out: str | os.PathLike[str] | None = None,
+    checkpoint_every: int = 100,
+    resume: bool = False,
+    progress: bool | None = None,
+    callback: Callable[[StepRecord], None] | None = None,
+) -> Run:
+    """Trains `net` (in place) to the Boltzmann distribution of `ham` at inverse temperature `beta`.
+
+    beta       one value, or a ladder of them, trained one after the other with a warm start (`steps` for each).
+    batch      samples a step; step t uses samples t*batch ... of `seed`, so nothing depends on when it runs.
+    anneal     None, or a rate r in (0, 1): beta_t = beta (1 - r^t), on a ladder from one rung to the next.
+    betas      Adam's two decay rates. clip_norm: largest norm of a gradient, or None.
+    micro_batch  samples differentiated at once: bounds memory, the result is the same but for rounding.
+    schedule   "constant", "cosine", "plateau", or a dict such as {"name": "plateau", "patience": 500}.
+    out        run directory: metrics.jsonl, and a checkpoint every `checkpoint_every` steps and at the end.
+    resume     go on from the directory's checkpoint (start when there is none); bit for bit as if never stopped.
+    progress   a progress bar on standard error; None shows it on a terminal only.
+    callback   called with the StepRecord of every step.
+
+    Returns a Run. Raises TrainingInterrupted (a KeyboardInterrupt that carries the run) on SIGINT or SIGTERM, after
+    saving; FileExistsError when `out` already holds a run and `resume` is not set; FloatingPointError when the
+    loss is no longer finite; ValueError or TypeError when an argument does not fit.
+    """
+    settings = Settings.checked(
+        beta=beta,
+        steps=steps,
+        batch=batch,
+        seed=seed,
+        learning_rate=learning_rate,
+        adam_betas=betas,
+        anneal=anneal,
+        clip_norm=clip_norm,
+        micro_batch=micro_batch,
+        schedule=schedule,
+        precision=precision,
+    )
+    if net.num_sites != ham.num_sites:
+        raise ValueError(f"net has {net.num_sites} sites and ham has {ham.num_sites}; they must be equal")
+    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
+        raise ValueError(f"checkpoint_every must be an integer >= 1, got {checkpoint_every!r}")
+    if resume and out is None:
+        raise ValueError("resume needs out, the run's directory")
+    _warn_when_annealing_stops_short(settings)
+    trainer = _Trainer(net, ham, settings, Sampler(net, ham, backend=backend, precision=precision, threads=threads))
+    if out is not None:
+        trainer.open(RunFolder(out), resume)
+    return trainer.go(checkpoint_every, progress, callback)
+
+
+def _warn_when_annealing_stops_short(settings: Settings) -> None:
+    last = settings.beta_at(settings.total_steps - 1)
+    if abs(last - settings.beta[-1]) > 0.01 * settings.beta[-1]:
+        warnings.warn(
+            f"annealing with rate {settings.anneal} reaches beta = {last:.4g} of {settings.beta[-1]:.4g} in "
+            f"{settings.steps[-1]} steps: give more steps or a smaller rate",
+            stacklevel=3,
+        )
+
+
+class _Trainer:
+    """State of a run under way: network, optimiser, schedule, files."""
+
+    def __init__(self, net: Network, ham: Hamiltonian, settings: Settings, sampler: Sampler) -> None:
+        self.run = Run(net, ham, settings)
+        self.sampler = sampler
+        self.optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, betas=settings.adam_betas)
+        self.schedule = settings.make_schedule()
+        self.folder: RunFolder | None = None
+
+    def open(self, folder: RunFolder, resume: bool) -> None:
+        """Starts the run's directory, or takes up what it holds."""
+        run = self.run
+        if folder.holds_a_run() and not resume:
+            raise FileExistsError(f"{folder.path} already holds a run: resume it, or choose another directory")
+        self.folder, run.out = folder, folder.path
+        if not folder.holds_a_run():
+            folder.describe(run.net, run.hamiltonian, run.settings)
+            folder.metrics.keep_before(0)
+            self.save()
+            return
+        state = load_checkpoint(folder.checkpoint)
+        self._check_same_run(state, folder.checkpoint)
+        run.net.load_state_dict(state.parameters)
+        restore_adam(run.net, self.optimizer, state.adam)
+        self.schedule.restore(state.schedule)
+        run.step = state.step
+        run.history = folder.metrics.keep_before(state.step)
+        folder.describe(run.net, run.hamiltonian, run.settings)
+
+    def _check_same_run(self, state: Checkpoint, path: Path) -> None:
+        run = self.run
+        Settings.from_json(state.settings).continued_by(run.settings)
+        if state.network != run.net.config():
+            raise ValueError(f"net differs from the stored run's: {run.net.config()} against {state.network} in {path}")
+        for name, value in run.net.state_dict().items():
+            if name not in state.parameters or state.parameters[name].dtype != value.dtype:
+                raise ValueError(f"net differs from the stored run's in {name}, see {path}")
+        arrays = run.hamiltonian.arrays()
+        same = state.hamiltonian == run.hamiltonian.config() and arrays.keys() == state.arrays.keys()
+        # Couplings of bonds that do not exist may be NaN.
+        if not same or any(not np.array_equal(arrays[k], state.arrays[k], arrays[k].dtype.kind == "f") for k in arrays):
+            raise ValueError(f"ham differs from the stored run's Hamiltonian, {state.hamiltonian} in {path}")
+        if state.step > run.settings.total_steps:
+            raise ValueError(f"steps must be at least the {state.step} already done, got {run.settings.total_steps}")
+
+    def save(self) -> None:
+        if self.folder is None:
+            return
+        run = self.run
+        run.net.save(self.folder.path)  # for vanfast.load; the checkpoint is what a run is resumed from
+        save_checkpoint(
+            self.folder.checkpoint,
+            Checkpoint(
+                step=run.step,
+                settings=run.settings.to_json(),
+                schedule=self.schedule.state(),
+                network=run.net.config(),
+                hamiltonian=run.hamiltonian.config(),
+                parameters=dict(run.net.state_dict()),
+                adam=adam_tensors(run.net, self.optimizer),
+                arrays=run.hamiltonian.arrays(),
+            ),
+        )
+
+    def go(
+        self, checkpoint_every: int, progress: bool | None, callback: Callable[[StepRecord], None] | None
+    ) -> Run:
+        run = self.run
+        try:
+            with StopRequest() as stop, open_progress(run, progress) as report:
+                while not run.finished:
+                    record = self.one_step()
+                    report(record)
+                    self.keep_rung(record.rung)
+                    if stop.signum is not None:
+                        raise self.interrupted(stop.signum)
+                    if run.step % checkpoint_every == 0 and not run.finished:
+                        self.save()
+                    if callback is not None:
+                        callback(record)
+            self.save()
+        finally:
+            if self.folder is not None:
+                self.folder.metrics.close()
+        return run
+
+    def keep_rung(self, rung: int) -> None:
+        """Keeps the network that the last step of a rung left, in a directory named for its beta."""
+        settings = self.run.settings
+        if self.folder is not None and len(settings.beta) > 1 and self.run.step == sum(settings.steps[: rung + 1]):
+            self.run.net.save(self.folder.path / f"beta-{settings.beta[rung]:g}")
+
+    def interrupted(self, signum: int) -> TrainingInterrupted:
+        self.save()
+        done = f"stopped after step {self.run.step} of {self.run.settings.total_steps}"
+        kept = "nothing was saved (no run directory)" if self.folder is None else f"saved in {self.folder.path}"
+        return TrainingInterrupted(f"{done}; {kept}", self.run, signum)
+
+    def one_step(self) -> StepRecord:
+        """Draws a batch, moves the parameters once, and records it."""
+        run, settings, begin = self.run, self.run.settings, time.perf_counter()
+        step, sites = run.step, run.hamiltonian.num_sites
+        rung, inside = settings.rung(step)
+        beta = settings.beta_at(step)
+        if inside == 0 and rung > 0:
+            self.schedule.restart()
+        batch = draw(self.sampler, settings.batch, settings.seed, step * settings.batch, settings.micro_batch)
+        reward = accumulate_gradient(run.net, batch, beta, settings.micro_batch)
+        parameters = list(run.net.parameters())
+        limit = math.inf if settings.clip_norm is None else settings.clip_norm
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
+        loss = float(reward.mean())
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            raise FloatingPointError(
+                f"training diverged at step {step}: loss {loss}, gradient norm {norm}; lower the learning rate"
+            )
+        rate = settings.learning_rate * self.schedule.factor(step, settings.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.schedule.observe(loss / sites, abs(beta - settings.beta[rung]) <= 1e-3 * settings.beta[rung])
+        scale = beta * sites
+        record = StepRecord(
+            step=step,
+            beta=beta,
+            rung=rung,
+            loss=loss,
+            free_energy_per_site=loss / scale if scale else math.nan,
+            free_energy_std_per_site=float(reward.std()) / scale if scale else math.nan,
+            energy_per_site=float(batch.energy.mean()) / sites,
+            entropy_per_site=-float(batch.log_q.mean()) / sites,
+            ess=effective_sample_size(-reward),
+            gradient_norm=norm,
+            learning_rate=rate,
+            sample_seconds=batch.seconds,
+            step_seconds=time.perf_counter() - begin,
+        )
+        run.step += 1
+        run.history.append(record)
+        if self.folder is not None:
+            self.folder.metrics.append(record)
+        return record
