@@ -80,3 +80,9 @@ def test_flips_are_fair_and_from_their_own_stream():
     assert abs(signs.mean()) < 4 / math.sqrt(100_000)
     words = random_words(3, 10, 100_000, 1, FLIP_STREAM)[:, 0]
     np.testing.assert_array_equal(signs < 0, words < 2**31)
+
+
+def test_threshold_of_a_flip(monkeypatch):
+    words = np.array([[2**31 - 1], [2**31]], dtype=np.uint32)
+    monkeypatch.setattr("vanfast.random.random_words", lambda *_: words)
+    assert flip_signs(0, 0, 2).tolist() == [-1, 1]
