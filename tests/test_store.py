@@ -86,13 +86,19 @@ def test_an_unfinished_set_leaves_nothing(tmp_path, ending):
     spins, log_q = random_spins(10, 4), torch.zeros(10, dtype=torch.float64)
     old = tmp_path / f"s.{ending}"
     old.write_bytes(b"kept")
+
+    def write_ten(then):
+        with SampleWriter(old, count=11, num_sites=4, seed=0) as writer:
+            writer.write(spins, log_q)
+            then()
+
+    def stop():
+        raise RuntimeError("stop")
+
     with pytest.raises(ValueError, match="11 samples were announced, 10 were written"):
-        with SampleWriter(old, count=11, num_sites=4, seed=0) as writer:
-            writer.write(spins, log_q)
+        write_ten(lambda: None)
     with pytest.raises(RuntimeError, match="stop"):
-        with SampleWriter(old, count=11, num_sites=4, seed=0) as writer:
-            writer.write(spins, log_q)
-            raise RuntimeError("stop")
+        write_ten(stop)
     assert old.read_bytes() == b"kept"
     assert os.listdir(tmp_path) == [old.name]
 

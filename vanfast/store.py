@@ -245,7 +245,8 @@ def format_of(path: str | os.PathLike[str], format: str | None = None) -> str:
     found = format or Path(path).suffix.lower().lstrip(".")
     found = "h5" if found == "hdf5" else found
     if found not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, or the file's ending, got {str(format or path)!r}")
+        allowed = ", ".join(FORMATS)
+        raise ValueError(f"format must be one of {allowed}, given or as the file's ending, got {str(format or path)!r}")
     return found
 
 
@@ -270,7 +271,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
     with np.load(path, allow_pickle=False) as archive:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array")
-        content = {name: archive[name] for name in archive.files}
+        content: dict[str, Any] = {name: archive[name] for name in archive.files}
     content["meta"] = str(content["meta"])
     return content
 

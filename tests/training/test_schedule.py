@@ -74,7 +74,7 @@ def test_settings_survive_json():
 def test_only_steps_may_change_on_resuming():
     s = settings(steps=10)
     assert s.continued_by(settings(steps=20)).steps == (20,)
-    with pytest.raises(ValueError, match="learning_rate of the stored run is 0.001, asked for 0.1"):
+    with pytest.raises(ValueError, match=r"learning_rate of the stored run is 0\.001, asked for 0\.1"):
         s.continued_by(settings(learning_rate=0.1))
     with pytest.raises(ValueError, match="steps of the stored run is 10, asked for 20"):
         settings(schedule="cosine").continued_by(settings(schedule="cosine", steps=20))

@@ -184,7 +184,7 @@ def test_a_crash_while_writing_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 def test_a_broken_checkpoint_is_named(tmp_path, content):
     train(fresh(), out=tmp_path)
     (tmp_path / "checkpoint.safetensors").write_bytes(content)
-    with pytest.raises(FileFormatError, match="checkpoint.safetensors: expected"):
+    with pytest.raises(FileFormatError, match=r"checkpoint\.safetensors: expected"):
         load_run(tmp_path)
     with pytest.raises(FileNotFoundError, match="no run in"):
         load_run(tmp_path / "elsewhere")

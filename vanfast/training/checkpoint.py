@@ -82,7 +82,8 @@ def save_checkpoint(path: Path, state: Checkpoint) -> None:
         "hamiltonian": state.hamiltonian,
     }
     with replacing(path) as temporary:
-        _safetensors().torch.save_file(tensors, temporary, metadata={"vanfast": json.dumps(header)})
+        # Not save_file, whose files only their owner may read.
+        temporary.write_bytes(_safetensors().torch.save(tensors, metadata={"vanfast": json.dumps(header)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

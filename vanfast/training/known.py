@@ -2,15 +2,50 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from vanfast import exact
-from vanfast.exact import Thermodynamics
 from vanfast.hamiltonians import CurieWeiss, Hamiltonian, IsingSquare
+
+if TYPE_CHECKING:
+    from vanfast.exact import Thermodynamics
 
 ENUMERATED = 20  # sites: 2^20 states take a moment
 
 
-def is_kaufman(ham: Hamiltonian) -> bool:
-    """Whether Kaufman's solution covers `ham`: uniform square lattice on a torus, no field, not frustrated."""
+def quick_method(ham: Hamiltonian) -> str | None:
+    """Name of the method that gives exact values of `ham` in no time, None where there is none."""
+    if _on_kaufmans_torus(ham):
+        return "kaufman"
+    if isinstance(ham, CurieWeiss):
+        return "curie-weiss"
+    return "enumeration" if ham.num_sites <= ENUMERATED else None
+
+
+def known_values(ham: Hamiltonian, beta: float, method: str | None = None) -> Thermodynamics | None:
+    """Exact thermodynamics of `ham` at `beta` by `method` (None: `quick_method`); None where no quick one exists.
+
+    Raises ValueError when the system is not one that the method solves.
+    """
+    method = quick_method(ham) if method is None else method
+    if method is None:
+        return None
+    if method == "kaufman":
+        if not (isinstance(ham, IsingSquare) and isinstance(ham.coupling, float) and _on_kaufmans_torus(ham)):
+            raise ValueError("kaufman solves the periodic square lattice with one coupling, no field, not frustrated")
+        return exact.kaufman((ham.shape[0], ham.shape[1]), beta, ham.coupling)
+    if method == "curie-weiss":
+        if not isinstance(ham, CurieWeiss):
+            raise ValueError("curie-weiss solves the Curie-Weiss model only")
+        return exact.curie_weiss(ham.num_sites, beta, ham.J, ham.h)
+    if method == "enumeration":
+        return exact.enumerate(ham, beta)
+    if method == "transfer-matrix":
+        return exact.transfer_matrix(ham, beta)
+    raise ValueError(f"method must be kaufman, curie-weiss, enumeration or transfer-matrix, got {method!r}")
+
+
+def _on_kaufmans_torus(ham: Hamiltonian) -> bool:
     return (
         isinstance(ham, IsingSquare)
         and ham.boundary == "periodic"
@@ -19,14 +54,3 @@ def is_kaufman(ham: Hamiltonian) -> bool:
         and min(ham.shape) >= 2
         and (ham.coupling >= 0 or not any(side % 2 for side in ham.shape))
     )
-
-
-def known_values(ham: Hamiltonian, beta: float) -> Thermodynamics | None:
-    """Exact thermodynamics of `ham` at `beta` where a formula or a short enumeration gives them, else None."""
-    if is_kaufman(ham):
-        return exact.kaufman((ham.shape[0], ham.shape[1]), beta, ham.coupling)  # type: ignore[attr-defined]
-    if isinstance(ham, CurieWeiss):
-        return exact.curie_weiss(ham.num_sites, beta, ham.J, ham.h)
-    if ham.num_sites <= ENUMERATED:
-        return exact.enumerate(ham, beta)
-    return None

@@ -44,7 +44,8 @@ class StepRecord:
 
     @classmethod
     def from_json(cls, stored: dict[str, Any]) -> StepRecord:
-        return cls(**{key: math.nan if value is None else value for key, value in stored.items()})
+        values: dict[str, Any] = {key: math.nan if value is None else value for key, value in stored.items()}
+        return cls(**values)
 
 
 def read_metrics(path: str | os.PathLike[str]) -> list[StepRecord]:

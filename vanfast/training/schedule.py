@@ -116,7 +116,7 @@ SCHEDULES: dict[str, type[Schedule]] = {kind.name: kind for kind in (Schedule, C
 
 
 def make_schedule(spec: str | dict[str, Any]) -> Schedule:
-    """Schedule from its name, or from a dict with `name` and its arguments, such as {"name": "cosine", "final": 0.1}."""
+    """Schedule from its name, or a dict with `name` and its arguments, such as {"name": "cosine", "final": 0.1}."""
     arguments = {"name": spec} if isinstance(spec, str) else dict(spec) if isinstance(spec, dict) else {}
     name = arguments.pop("name", None)
     if name not in SCHEDULES:

@@ -16,9 +16,10 @@ def _integer(name: str, value: Any, lowest: int, highest: int | None = None) -> 
     allowed = f"an integer >= {lowest}" if highest is None else f"an integer in [{lowest}, {highest}]"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be {allowed}, got {value!r}")
-    if value < lowest or (highest is not None and value > highest):
+    number = int(value)
+    if number < lowest or (highest is not None and number > highest):
         raise ValueError(f"{name} must be {allowed}, got {value}")
-    return int(value)
+    return number
 
 
 def _real(name: str, value: Any, allowed: str, accept: Any) -> float:
@@ -131,7 +132,8 @@ class Settings:
         known = {field.name for field in dataclasses.fields(cls)}
         if set(stored) != known:
             raise ValueError(f"settings must hold exactly {sorted(known)}, got {sorted(stored)}")
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in stored.items()})
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}
+        return cls(**values)
 
     def continued_by(self, asked: Settings) -> Settings:
         """Settings for going on from a run made with these: only more steps of the last rung may be asked for.

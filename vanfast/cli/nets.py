@@ -1,0 +1,109 @@
+"""Options that name a network, and the network they describe."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+from typing import Any
+
+from vanfast import networks
+from vanfast.cli.parser import integer, seed, sides
+from vanfast.hamiltonians import Hamiltonian
+from vanfast.networks import Network
+
+# network -> its options
+_TAKES: dict[str, tuple[str, ...]] = {
+    "pixelcnn": ("depth", "width", "half_kernel", "residual", "no_bias", "z2"),
+    "dense": ("depth", "width", "residual", "no_bias", "z2"),
+    "made": ("hidden", "no_bias", "z2"),
+    "factorised": ("z2",),
+    "mixture": ("components", "z2"),
+}
+_OPTIONS = ("depth", "width", "half_kernel", "hidden", "components", "residual", "no_bias", "z2")
+
+
+def add_network_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("network")
+    group.add_argument("--net", choices=tuple(_TAKES), metavar="NAME",
+                       help=f"{', '.join(_TAKES)} (default: pixelcnn on a two-dimensional lattice, else dense)")
+    group.add_argument("--depth", type=integer(1), metavar="D", help="masked layers (pixelcnn 3, dense 1)")
+    group.add_argument("--width", type=integer(1), metavar="W", help="channels (pixelcnn 32, dense 1)")
+    group.add_argument("--half-kernel", type=integer(1), metavar="K",
+                       help="reach of a kernel (default: the least for depth x K + 1 >= L)")
+    group.add_argument("--hidden", type=sides, metavar="W,W", help="hidden widths of made (default: N)")
+    group.add_argument("--components", type=integer(1), metavar="K", help="components of mixture (default 8)")
+    group.add_argument("--residual", action="store_true", default=None, help="residual blocks")
+    group.add_argument("--no-bias", action="store_true", default=None, help="no biases")
+    group.add_argument("--z2", action="store_true", default=None, help="symmetrise under the flip of all spins")
+    group.add_argument("--net-seed", type=seed, metavar="S", help="seed of the initial parameters (default: --seed)")
+
+
+def names_a_network(arguments: argparse.Namespace) -> bool:
+    """Whether any of the options above was given."""
+    return any(getattr(arguments, option) is not None for option in (*_OPTIONS, "net", "net_seed"))
+
+
+def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: int) -> Network:
+    """A fresh network for `ham`; ValueError says which option does not fit and which ones do."""
+    name = arguments.net or ("pixelcnn" if len(ham.shape) == 2 else "dense")
+    for option in _OPTIONS:
+        if getattr(arguments, option) is not None and option not in _TAKES[name]:
+            fitting = ", ".join("--" + other.replace("_", "-") for other in _TAKES[name])
+            raise ValueError(f"--net {name} does not take --{option.replace('_', '-')}; it takes {fitting}")
+    if arguments.z2 and not ham.is_z2_symmetric:
+        raise ValueError("--z2 does not fit a system with a field, whose energy changes when all spins flip")
+    common = {
+        "z2": bool(arguments.z2),
+        "seed": default_seed if arguments.net_seed is None else arguments.net_seed,
+    }
+    return _MAKERS[name](arguments, ham, common)
+
+
+def _pixelcnn(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    if len(ham.shape) != 2:
+        raise ValueError(f"--net pixelcnn needs a two-dimensional lattice, this system has shape {ham.shape}")
+    depth = arguments.depth or 3
+    return networks.PixelCNN(
+        shape=(ham.shape[0], ham.shape[1]),
+        depth=depth,
+        width=arguments.width or 32,
+        half_kernel=arguments.half_kernel or max(1, math.ceil((max(ham.shape) - 1) / depth)),
+        residual=bool(arguments.residual),
+        bias=not arguments.no_bias,
+        **common,
+    )
+
+
+def _dense(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    return networks.Dense(
+        ham.num_sites,
+        depth=arguments.depth or 1,
+        width=arguments.width or 1,
+        residual=bool(arguments.residual),
+        bias=not arguments.no_bias,
+        **common,
+    )
+
+
+def _made(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    return networks.MADE(
+        ham.num_sites, hidden=arguments.hidden or (ham.num_sites,), bias=not arguments.no_bias, **common
+    )
+
+
+def _factorised(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    return networks.Factorised(ham.num_sites, **common)
+
+
+def _mixture(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    return networks.BernoulliMixture(ham.num_sites, arguments.components or 8, **common)
+
+
+_MAKERS: dict[str, Callable[[argparse.Namespace, Hamiltonian, dict[str, Any]], Network]] = {
+    "pixelcnn": _pixelcnn,
+    "dense": _dense,
+    "made": _made,
+    "factorised": _factorised,
+    "mixture": _mixture,
+}

@@ -1,0 +1,55 @@
+"""What `sample` and `evaluate` share: the run they start from, and its samples in pieces."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from vanfast.backends import NAMES, PRECISIONS
+from vanfast.cli.parser import integer, seed
+
+if TYPE_CHECKING:
+    from vanfast.sampler import Batch, Sampler
+
+
+def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> None:
+    parser.add_argument("run", metavar="RUN", help="directory that vanfast train wrote")
+    parser.add_argument("--num", type=integer(1), default=default_num, metavar="N",
+                        help=f"samples (default {default_num})")
+    parser.add_argument("--seed", type=seed, default=1, metavar="S", help="seed of the samples (default 1)")
+    parser.add_argument("--first", type=seed, default=0, metavar="I", help="index of the first sample (default 0)")
+    parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the training")
+    parser.add_argument("--backend", choices=("auto", *NAMES), default="auto")
+    parser.add_argument("--threads", type=integer(1), metavar="N", help="default: all cores")
+    parser.add_argument("--chunk", type=integer(1), default=65536, metavar="N",
+                        help="samples in memory (default 65536)")
+
+
+class Pieces:
+    """Iterates over batches of samples first .. first + num - 1 with a progress bar; `seconds` is sampling time."""
+
+    def __init__(self, sampler: Sampler, arguments: argparse.Namespace) -> None:
+        self.sampler, self.arguments, self.seconds = sampler, arguments, 0.0
+
+    def __iter__(self) -> Iterator[Batch]:
+        from rich.console import Console
+        from rich.progress import Progress
+
+        num, chunk, first = self.arguments.num, self.arguments.chunk, self.arguments.first
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
+            task = bar.add_task("sampling", total=num)
+            for start in range(0, num, chunk):
+                size = min(chunk, num - start)
+                begin = time.perf_counter()
+                piece = self.sampler.sample(size, seed=self.arguments.seed, first=first + start)
+                self.seconds += time.perf_counter() - begin
+                yield piece
+                bar.advance(task, size)
+
+    @property
+    def rate(self) -> float:
+        """Samples a second."""
+        return self.arguments.num / self.seconds if self.seconds else float("inf")

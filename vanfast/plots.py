@@ -1,0 +1,176 @@
+"""Figures: the course of a training, configurations, the histogram of energies. Needs matplotlib (Agg, no display)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vanfast.errors import MissingDependency
+
+if TYPE_CHECKING:
+    import torch
+
+    from vanfast.training.metrics import StepRecord
+
+NETWORK, EXACT, INK, FAINT = "#2a6f97", "#c1440e", "#333333", "#d9d9d9"
+STYLE = {
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": FAINT,
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.dpi": 150,
+}
+
+
+def _matplotlib() -> Any:
+    try:
+        import matplotlib
+        import matplotlib.figure
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+    except ImportError:
+        raise MissingDependency("matplotlib", "plots", "a figure") from None
+    # A canvas of its own for each figure: pyplot and the embedding program's backend stay untouched.
+    return matplotlib, matplotlib.figure.Figure, FigureCanvasAgg
+
+
+def training_curve(
+    axes: Any, history: Sequence[StepRecord], exact: Callable[[float], float | None] | None = None
+) -> None:
+    """Free energy per site against the step, with a band of one standard deviation over the batch.
+
+    `exact(beta)` gives the exact free energy per site (or None); while beta is annealed it is drawn at each step's
+    own beta, so that both curves are comparable all along.
+    """
+    kept = [record for record in history if np.isfinite(record.free_energy_per_site)]
+    if not kept:
+        raise ValueError("history must hold at least one step with beta > 0, got none")
+    step = np.array([record.step + 1 for record in kept])
+    energy = np.array([record.free_energy_per_site for record in kept])
+    spread = np.array([record.free_energy_std_per_site for record in kept])
+    axes.fill_between(step, energy - spread, energy + spread, color=NETWORK, alpha=0.2, linewidth=0,
+                      label="± one standard deviation of a sample")
+    axes.plot(step, energy, color=NETWORK, linewidth=1.4, label="network")
+    if exact is not None:
+        chosen = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), 300)).astype(int))
+        values = [exact(kept[k].beta) for k in chosen]
+        if all(value is not None for value in values):
+            axes.plot(step[chosen], values, color=EXACT, linewidth=1.2, linestyle=(0, (4, 2)), label="exact")
+    # At infinite temperature F goes to -infinity: the axis follows the later part.
+    tail = slice(len(kept) // 5, None)
+    low, high = float((energy - spread)[tail].min()), float((energy + spread)[tail].max())
+    axes.set_ylim(low - 0.05 * (high - low) - 1e-4, high + 0.25 * (high - low) + 1e-4)
+    axes.set_xlim(0, step[-1])
+    axes.set_xlabel("training step")
+    axes.set_ylabel("free energy per site  F / N")
+    axes.legend(loc="best")
+
+
+def convergence(
+    axes: Any, history: Sequence[StepRecord], exact: Callable[[float], float | None] | None = None
+) -> None:
+    """Logarithmic: standard deviation of a sample's free energy, and the distance of the mean from the exact value.
+
+    Both go to zero as the network becomes the Boltzmann distribution (VAN, supplement, eqs. 17 to 20).
+    """
+    kept = [record for record in history if np.isfinite(record.free_energy_per_site)]
+    step = np.array([record.step + 1 for record in kept])
+    axes.semilogy(step, [record.free_energy_std_per_site for record in kept], color=NETWORK, linewidth=1.2,
+                  label="standard deviation of a sample")
+    values = [] if exact is None else [exact(record.beta) for record in kept]
+    if values and all(value is not None for value in values):
+        excess = np.array([record.free_energy_per_site for record in kept]) - np.array(values, dtype=np.float64)
+        width = max(1, min(20, len(excess) // 10))
+        smooth = np.convolve(excess, np.full(width, 1.0 / width), mode="valid")
+        axes.semilogy(step[width - 1 :], np.abs(smooth), color=EXACT, linewidth=1.2,
+                      label=f"excess of F over the exact value (mean of {width} steps)")
+    axes.set_xlim(0, step[-1])
+    axes.set_xlabel("training step")
+    axes.set_ylabel("per site")
+    axes.legend(loc="best")
+
+
+def configurations(axes: Sequence[Any], spins: torch.Tensor | np.ndarray, shape: tuple[int, int]) -> None:
+    """One configuration on each of `axes`, dark where the spin is +1; spins are +-1 [at least len(axes), N]."""
+    for panel, configuration in zip(axes, np.asarray(spins), strict=False):
+        panel.imshow(configuration.reshape(shape), cmap="Greys", vmin=-1.6, vmax=1.3, interpolation="nearest")
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.grid(False)
+        for spine in panel.spines.values():
+            spine.set_visible(True)
+            spine.set_linewidth(0.6)
+
+
+def energy_histogram(
+    axes: Any,
+    energy_per_site: torch.Tensor | np.ndarray,
+    weights: np.ndarray | None = None,
+    exact: float | None = None,
+) -> None:
+    """Histogram of the energy per site of samples; `weights` draws the reweighted one as a line, `exact` the mean."""
+    values = np.asarray(energy_per_site, dtype=np.float64)
+    levels = np.unique(np.round(values, 9))
+    if len(levels) <= 80:  # the few values of a lattice with integer couplings: one bar each
+        gap = float(np.min(np.diff(levels))) if len(levels) > 1 else 1.0
+        edges = np.append(levels - gap / 2, levels[-1] + gap / 2)
+        edges = np.arange(edges[0], edges[-1] + gap / 2, gap)
+    else:
+        edges = np.histogram_bin_edges(values, bins=60)
+    share = np.full(len(values), 1.0 / len(values))
+    axes.hist(values, bins=edges, weights=share, color=NETWORK, alpha=0.75, label="network")
+    if weights is not None:
+        counts, _ = np.histogram(values, bins=edges, weights=weights / weights.sum())
+        axes.stairs(counts, edges, color=INK, linewidth=1.1, label="reweighted")
+    if exact is not None:
+        axes.axvline(exact, color=EXACT, linewidth=1.4, linestyle=(0, (4, 2)), label="exact mean")
+    axes.set_xlabel("energy per site  E / N")
+    axes.set_ylabel("share of samples")
+    axes.legend(loc="best")
+
+
+def summary_figure(
+    path: str | os.PathLike[str],
+    history: Sequence[StepRecord],
+    spins: torch.Tensor | np.ndarray,
+    energy_per_site: torch.Tensor | np.ndarray,
+    shape: tuple[int, int],
+    *,
+    title: str = "",
+    exact_free_energy: Callable[[float], float | None] | None = None,
+    exact_energy: float | None = None,
+    weights: np.ndarray | None = None,
+) -> Path:
+    """Writes one figure (png, pdf or svg by its ending): training, eight configurations, energy histogram."""
+    matplotlib, figure_type, canvas_type = _matplotlib()
+    with matplotlib.rc_context(STYLE):
+        figure = figure_type(figsize=(10.5, 7.2), layout="constrained")
+        canvas_type(figure)
+        top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
+        left, right = bottom.subfigures(1, 2, width_ratios=(1.1, 1))
+        curve, distance = top.subplots(1, 2)
+        curve.set_title(title or "Training")
+        training_curve(curve, history, exact_free_energy)
+        distance.set_title("Convergence")
+        convergence(distance, history, exact_free_energy)
+        left.suptitle("Configurations drawn", x=0.02, ha="left", fontsize=11, fontweight="bold")
+        configurations(left.subplots(2, 4).flat, spins, shape)
+        histogram = right.subplots()
+        histogram.set_title("Energies drawn")
+        energy_histogram(histogram, energy_per_site, weights, exact_energy)
+        figure.savefig(path)
+    return Path(path)
