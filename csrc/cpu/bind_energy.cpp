@@ -45,6 +45,18 @@ std::shared_ptr<EnergyModel> make_model(int num_sites, const Array<int32_t>& edg
   return std::make_shared<EnergyModel>(num_sites, pairs, couplings.data(), couplings.size(), fields.data());
 }
 
+std::shared_ptr<EnergyModel> from_patterns(const Array<int8_t>& patterns, double coupling,
+                                           const Array<double>& fields) {
+  require(patterns.ndim() == 2 && patterns.shape(1) >= 1, "patterns must have shape [P, N]");
+  require(fields.ndim() == 1 && fields.size() == patterns.shape(1), "fields must have one entry a site");
+  require(std::isfinite(coupling), "coupling must be finite");
+  require_finite(fields, "fields");
+  require(std::all_of(patterns.data(), patterns.data() + patterns.size(), [](int8_t s) { return s == 1 || s == -1; }),
+          "patterns must hold only +1 and -1");
+  return std::make_shared<EnergyModel>(EnergyModel::from_patterns(
+      static_cast<int>(patterns.shape(1)), patterns.data(), patterns.shape(0), coupling, fields.data()));
+}
+
 void evaluate(const EnergyModel& model, const Array<int8_t>& spins, Array<double> energy, int threads) {
   const int64_t count = energy.size();
   require(spins.ndim() == 2 && spins.shape(0) == count && spins.shape(1) == model.num_sites(),
@@ -52,7 +64,11 @@ void evaluate(const EnergyModel& model, const Array<int8_t>& spins, Array<double
   const int8_t* in = spins.data();
   double* out = energy.mutable_data();
   py::gil_scoped_release release;
-  const int64_t chunk = 512, num_sites = model.num_sites();
+  if (count == 0) return;
+  // Enough for a task to be worth its working memory, unless threads would go without work.
+  const int64_t workers = vanfast::cpu::resolve_threads(threads), num_sites = model.num_sites();
+  const int64_t share = ((count + workers - 1) / workers + 255) / 256 * 256;
+  const int64_t chunk = std::min(share, std::max<int64_t>(model.tile(), 4096));
   vanfast::cpu::parallel_for((count + chunk - 1) / chunk, threads, [&](int64_t task, int) {
     const int64_t first = task * chunk;
     model.evaluate(in + first * num_sites, std::min(chunk, count - first), out + first, first);
@@ -64,6 +80,8 @@ void evaluate(const EnergyModel& model, const Array<int8_t>& spins, Array<double
 void bind_energy(py::module_& module) {
   py::class_<EnergyModel, std::shared_ptr<EnergyModel>>(module, "EnergyModel")
       .def(py::init(&make_model), py::arg("num_sites"), py::arg("edges"), py::arg("couplings"), py::arg("fields"))
+      .def_static("from_patterns", &from_patterns, py::arg("patterns"), py::arg("coupling"), py::arg("fields"),
+                  "J_ij = (coupling / N) sum_mu xi_i^mu xi_j^mu for int8 patterns[P, N].")
       .def_property_readonly("num_sites", &EnergyModel::num_sites)
       .def("evaluate", &evaluate, py::arg("spins").noconvert(), py::arg("energy").noconvert(), py::arg("threads") = 0,
            "Writes float64 energy[count] of int8 spins[count, num_sites] on `threads` threads, 0 for all.");

@@ -71,6 +71,9 @@ class Hamiltonian:
     @cached_property
     def native(self) -> _cpu.EnergyModel:
         """The C++ form of this Hamiltonian, made at first use."""
+        return self._make_native()
+
+    def _make_native(self) -> _cpu.EnergyModel:
         return _cpu.EnergyModel(self.num_sites, self.edges, self.couplings, self.fields)
 
     @overload

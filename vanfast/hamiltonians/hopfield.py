@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from vanfast import _cpu
 from vanfast._spins import as_spins
 from vanfast.hamiltonians._checks import as_count, as_seed
 from vanfast.hamiltonians.base import Hamiltonian
@@ -36,6 +37,9 @@ class Hopfield(Hamiltonian):
         upper = np.triu(overlap, 1)
         i, j = np.nonzero(upper)
         return np.stack([i, j], axis=1).astype(np.int32), upper[i, j] / self.num_sites
+
+    def _make_native(self) -> _cpu.EnergyModel:
+        return _cpu.EnergyModel.from_patterns(self.patterns, 1.0, self.fields)
 
     def _arguments(self) -> dict[str, Any]:
         return {"patterns": self.patterns}

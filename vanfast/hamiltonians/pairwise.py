@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from vanfast import _cpu
 from vanfast.hamiltonians._checks import as_array, as_count, as_fields, as_number, as_seed, as_shape, finite
 from vanfast.hamiltonians.base import Hamiltonian
 
@@ -119,6 +120,9 @@ class CurieWeiss(Hamiltonian):
     def _bonds(self) -> tuple[np.ndarray, np.ndarray]:
         i, j = np.triu_indices(self.num_sites, 1)
         return np.stack([i, j], axis=1).astype(np.int32), np.full(len(i), self.J / self.num_sites)
+
+    def _make_native(self) -> _cpu.EnergyModel:
+        return _cpu.EnergyModel.from_patterns(np.ones((1, self.num_sites), dtype=np.int8), self.J, self.fields)
 
     def _arguments(self) -> dict[str, Any]:
         return {"N": self.num_sites, "J": self.J, "h": self.h}
