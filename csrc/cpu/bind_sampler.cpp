@@ -152,13 +152,13 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
   return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), kernels, read_order(order, sites), z2);
 }
 
-std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2, bool bf16,
+std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2,
                                          const std::string& isa) {
   require(logits.ndim() == 2 && log_weights.ndim() == 1 && logits.shape(0) == log_weights.shape(0) && logits.size() > 0,
           "logits must be [components, num_sites] and log_weights [components]");
   const Kernels& kernels = kernels_for(isa);
   const MixtureSpec spec{static_cast<int>(logits.shape(1)), static_cast<int>(logits.shape(0)), log_weights.data(), logits.data()};
-  return std::make_unique<Sampler>(make_mixture_scan(spec, kernels, bf16), kernels, std::vector<int64_t>{}, z2);
+  return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), kernels, std::vector<int64_t>{}, z2);
 }
 
 // Returns (spins, log_q, energy or None, flipped or None, activations): activations are [groups, units, lanes].
@@ -231,8 +231,7 @@ void bind_sampler(py::module_& module) {
              py::arg("z2"), py::arg("bf16"), py::arg("isa"));
   module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"), py::arg("z2"),
              py::arg("bf16"), py::arg("isa"));
-  module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"), py::arg("bf16"),
-             py::arg("isa"));
+  module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"), py::arg("isa"));
   module.def("isas", &available_isas, "Instruction sets usable on this CPU; the last is the default.");
   module.def("hardware_threads", [] { return resolve_threads(0); });
   module.def(

@@ -13,17 +13,14 @@ namespace {
 
 class MixtureScan final : public Scan {
  public:
-  MixtureScan(const MixtureSpec& spec, const Kernels& kernels, bool bf16)
+  MixtureScan(const MixtureSpec& spec, const Kernels& kernels)
       : kernels_(kernels),
         sites_(spec.num_sites),
         components_(spec.components),
         log_weights_(spec.log_weights, spec.log_weights + spec.components),
         logits_(size_t(spec.num_sites) * spec.components) {
     for (int k = 0; k < components_; ++k)
-      for (int i = 0; i < sites_; ++i) {
-        const float x = spec.logits[size_t(k) * sites_ + i];
-        logits_[size_t(i) * components_ + k] = bf16 ? round_to_bf16(x) : x;
-      }
+      for (int i = 0; i < sites_; ++i) logits_[size_t(i) * components_ + k] = spec.logits[size_t(k) * sites_ + i];
   }
 
   int num_sites() const override { return sites_; }
@@ -68,8 +65,8 @@ class MixtureScan final : public Scan {
 
 }  // namespace
 
-std::unique_ptr<Scan> make_mixture_scan(const MixtureSpec& spec, const Kernels& kernels, bool bf16) {
-  return std::make_unique<MixtureScan>(spec, kernels, bf16);
+std::unique_ptr<Scan> make_mixture_scan(const MixtureSpec& spec, const Kernels& kernels) {
+  return std::make_unique<MixtureScan>(spec, kernels);
 }
 
 }  // namespace vanfast::cpu

@@ -13,6 +13,6 @@ struct MixtureSpec {
   const float* logits;       // [components][sites]
 };
 
-std::unique_ptr<Scan> make_mixture_scan(const MixtureSpec& spec, const Kernels& kernels, bool bf16);
+std::unique_ptr<Scan> make_mixture_scan(const MixtureSpec& spec, const Kernels& kernels);
 
 }  // namespace vanfast::cpu

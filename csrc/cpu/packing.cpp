@@ -19,13 +19,6 @@ uint32_t rounded_bits(float x) {
 
 }  // namespace
 
-float round_to_bf16(float x) {
-  const uint32_t bits = rounded_bits(x);
-  float y;
-  std::memcpy(&y, &bits, 4);
-  return y;
-}
-
 PackedMatrix::PackedMatrix(const MatMul& math, const Matrix& matrix, bool round)
     : rows_(matrix.rows), columns_(matrix.columns / (math.pairs ? 2 : 1)), multiply_(math.multiply) {
   auto word = [&](int row, int column) -> Word {

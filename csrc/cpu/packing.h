@@ -64,6 +64,4 @@ inline int padded_units(const MatMul& math, int units) {
   return words_per_site(math, units) * (math.pairs ? 2 : 1);
 }
 
-float round_to_bf16(float x);
-
 }  // namespace vanfast::cpu

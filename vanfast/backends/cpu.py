@@ -87,7 +87,7 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     if isinstance(plan, MaskedPlan):
         order = None if plan.order is None else plan.order.numpy()
         return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa)
-    return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, bf16, isa)
+    return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, isa)
 
 
 def _arrays(plan: ConvPlan | MaskedPlan) -> list[dict[str, Any]]:
@@ -113,6 +113,8 @@ class CpuBackend(Backend):
     def refuses(self, net: Network, precision: str) -> str | None:
         if precision == "tf32":
             return "tf32 exists on GPUs only; use fp32 or bf16"
+        if precision == "bf16" and isinstance(net.plan(), MixturePlan):
+            return "a mixture has no matrix products that could be rounded to bf16"
         if net.dtype == torch.float64:
             return "its parameters are float64; the engine computes in float32: net.float(), or the reference backend"
         return None
