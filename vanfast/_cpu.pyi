@@ -46,3 +46,25 @@ def mixture_sampler(log_weights: np.ndarray, logits: np.ndarray, z2: bool, isa: 
 def isas() -> list[str]: ...
 def hardware_threads() -> int: ...
 def philox(seed: int, sample: int, block: int, stream: int) -> list[int]: ...
+
+# csrc/cpu/bind_enumerate.cpp
+def enumerate(
+    num_sites: int, edges: np.ndarray, couplings: np.ndarray, fields: np.ndarray, beta: float, threads: int,
+    log_prob: bool,
+) -> dict[str, Any]: ...
+def transfer(
+    slot: np.ndarray,
+    fresh: np.ndarray,
+    replaced: np.ndarray,
+    field: np.ndarray,
+    live_start: np.ndarray,
+    live_slot: np.ndarray,
+    live_coupling: np.ndarray,
+    given_start: np.ndarray,
+    given_index: np.ndarray,
+    given_coupling: np.ndarray,
+    settings: int,
+    beta: float,
+    cut: float,
+    threads: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
