@@ -4,16 +4,15 @@
 #include <map>
 #include <stdexcept>
 #include <string>
-#include <tuple>
-#include <unordered_map>
+#include <utility>
 
 namespace vanfast::cpu {
 
 namespace {
 
-constexpr int64_t kMinCount = 64;            // bonds of one value that are worth counters of their own
+constexpr size_t kMinCount = 64;            // bonds of one value that are worth counters of their own
 constexpr int64_t kPlaneBytes = 512 * 1024;  // planes should stay in the second-level cache
-constexpr int64_t kBondsPerBlock = 4;        // bonds in a 4x4 block above which it beats groups of eight bonds
+constexpr size_t kBondsPerBlock = 4;        // bonds in a 4x4 block above which it beats groups of eight bonds
 constexpr int64_t kDirectSamples = 24;       // samples below which block tables are not worth their building
 constexpr int64_t kTogether = 8;             // tables looked up together
 constexpr int64_t kLookupChunk = 512;        // positions whose indices are made before they are looked up
@@ -61,22 +60,30 @@ EnergyModel EnergyModel::from_patterns(int num_sites, const int8_t* patterns, in
 
 // Shares out the bonds among counts, groups and blocks; the order of the sums follows from the bonds alone.
 void EnergyModel::add_items(std::vector<Item> items) {
-  std::unordered_map<double, int64_t> frequency;
-  for (const Item& item : items) ++frequency[item.value];
+  std::vector<double> values;
+  values.reserve(items.size());
+  for (const Item& item : items) values.push_back(item.value);
+  std::sort(values.begin(), values.end());
   std::map<double, std::vector<Bond>> common;
+  for (size_t first = 0, last = 0; first < values.size(); first = last) {
+    while (last < values.size() && values[last] == values[first]) ++last;
+    if (last - first >= kMinCount) common[values[first]].reserve(last - first + 8);
+  }
   std::vector<Item> others;
   for (const Item& item : items) {
-    if (frequency[item.value] >= kMinCount)
-      common[item.value].push_back(item.bond);
+    const auto found = common.empty() ? common.end() : common.find(item.value);
+    if (found != common.end())
+      found->second.push_back(item.bond);
     else
       others.push_back(item);
   }
   for (auto& [value, bonds] : common) add_count(value, std::move(bonds), counts_);
 
-  std::unordered_map<int64_t, int64_t> blocks;
-  for (const Item& item : others) ++blocks[(int64_t{item.bond.a / 4} << 32) | (item.bond.b / 4)];
-  if (static_cast<int64_t>(others.size()) >= kBondsPerBlock * static_cast<int64_t>(blocks.size()) && !others.empty()) {
-    add_blocks(std::move(others));
+  std::stable_sort(others.begin(), others.end(), [](const Item& l, const Item& r) { return block_of(l) < block_of(r); });
+  size_t blocks = 0;
+  for (size_t k = 0; k < others.size(); ++k) blocks += k == 0 || block_of(others[k]) != block_of(others[k - 1]);
+  if (!others.empty() && others.size() >= kBondsPerBlock * blocks) {
+    add_blocks(others);
     return;
   }
   others.resize((others.size() + 7) / 8 * 8, {{zero_plane(), zero_plane()}, 0.0});
@@ -93,11 +100,9 @@ void EnergyModel::add_count(double value, std::vector<Bond> bonds, std::vector<C
   count_bonds_.insert(count_bonds_.end(), bonds.begin(), bonds.end());
 }
 
-void EnergyModel::add_blocks(std::vector<Item> items) {
-  const auto block = [](const Item& item) { return std::make_tuple(item.bond.a / 4, item.bond.b / 4); };
-  std::stable_sort(items.begin(), items.end(), [&](const Item& l, const Item& r) { return block(l) < block(r); });
+void EnergyModel::add_blocks(const std::vector<Item>& items) {
   for (const Item& item : items) {
-    const auto [row, column] = block(item);
+    const auto [row, column] = block_of(item);
     if (block_rows_.empty() || block_rows_.back().row != row)
       block_rows_.push_back({row, static_cast<int64_t>(block_columns_.size()), 0});
     if (block_rows_.back().count == 0 || block_columns_.back() != column) {

@@ -52,6 +52,11 @@ class Hamiltonian:
         return self._bond_arrays[1]
 
     @property
+    def num_edges(self) -> int:
+        """M, the number of coupled pairs; fully connected models know it without listing them."""
+        return len(self.edges)
+
+    @property
     def fields(self) -> np.ndarray:
         """h_i, float64 [N], read-only."""
         return self._fields
@@ -124,7 +129,7 @@ class Hamiltonian:
         """One line for people: the kind of system, its size and its number of bonds."""
         size = "x".join(str(length) for length in self.shape)
         field = "" if self.is_z2_symmetric else ", with a field"
-        return f"{type(self).__name__} {size}, {self.num_sites} sites, {len(self.edges)} bonds{field}"
+        return f"{type(self).__name__} {size}, {self.num_sites} sites, {self.num_edges} bonds{field}"
 
     def __repr__(self) -> str:
         arguments = (

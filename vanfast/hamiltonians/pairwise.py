@@ -95,6 +95,10 @@ class SherringtonKirkpatrick(Hamiltonian):
         self.seed = as_seed(seed)
         super().__init__((num_sites,), np.zeros(num_sites))
 
+    @property
+    def num_edges(self) -> int:
+        return self.num_sites * (self.num_sites - 1) // 2
+
     def _bonds(self) -> tuple[np.ndarray, np.ndarray]:
         N = self.num_sites
         lower = np.zeros((N, N))
@@ -116,6 +120,10 @@ class CurieWeiss(Hamiltonian):
         num_sites = as_count(N, "N")
         self.J, self.h = as_number(J, "J"), as_number(h, "h")
         super().__init__((num_sites,), np.full(num_sites, self.h))
+
+    @property
+    def num_edges(self) -> int:
+        return self.num_sites * (self.num_sites - 1) // 2
 
     def _bonds(self) -> tuple[np.ndarray, np.ndarray]:
         i, j = np.triu_indices(self.num_sites, 1)
