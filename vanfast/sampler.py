@@ -72,7 +72,9 @@ class Sampler:
         self._program = self._backend.compile(self.net, self.precision, self.threads, self.isa)
         self._state = state
 
-    def _current(self) -> backends.Program:
+    @property
+    def program(self) -> backends.Program:
+        """The network's present parameters, compiled."""
         state = self.net.state_dict()
         # Values are compared, not version counters: these do not move when a parameter's .data is written to.
         if not all(_same(known, state[name]) for name, known in self._state.items()):
@@ -87,16 +89,16 @@ class Sampler:
         0 <= first <= 2**64 - count.
         """
         _check_indices(count, seed, first)
-        return Batch(*self._current().sample(int(count), int(seed), int(first), self.ham))
+        return Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
 
     def sample_and_keep(self, count: int, seed: int = 0, first: int = 0) -> backends.Kept | None:
         """The same samples with the activations that drew them, for training; None where the backend keeps none."""
         _check_indices(count, seed, first)
-        return self._current().sample_and_keep(int(count), int(seed), int(first), self.ham)
+        return self.program.sample_and_keep(int(count), int(seed), int(first), self.ham)
 
     def log_prob(self, spins: Any) -> torch.Tensor:
         """ln q(s), float64 [B], of the network as this sampler runs it, rounded in bf16 say. No gradient."""
-        return self._current().log_prob(spins)
+        return self.program.log_prob(spins)
 
 
 def _same(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -12,6 +12,7 @@
 #include "cpu/masked_scan.h"
 #include "cpu/mixture_scan.h"
 #include "cpu/parallel.h"
+#include "cpu/product_rate.h"
 #include "cpu/sampler.h"
 
 namespace py = pybind11;
@@ -233,6 +234,13 @@ void bind_sampler(py::module_& module) {
              py::arg("bf16"), py::arg("isa"));
   module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"), py::arg("isa"));
   module.def("isas", &available_isas, "Instruction sets usable on this CPU; the last is the default.");
+  module.def(
+      "product_rate",
+      [](const std::string& isa, bool bf16, int threads, double seconds) {
+        py::gil_scoped_release release;
+        return product_rate(kernels_for(isa), bf16, threads, seconds);
+      },
+      py::arg("isa") = "", py::arg("bf16") = false, py::arg("threads") = 0, py::arg("seconds") = 0.2);
   module.def("hardware_threads", [] { return resolve_threads(0); });
   module.def(
       "philox",

@@ -1,0 +1,136 @@
+"""`vanfast bench`: sampling speed of the VAN paper's cases against their rivals and the machine's limit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vanfast.cli.output import print_table
+
+if TYPE_CHECKING:
+    from vanfast.benchmarks import Measurement
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--case", action="append", metavar="NAME", help="one case, or several; default: all")
+    parser.add_argument("--list", action="store_true", help="print the cases' names and leave")
+    parser.add_argument("--growth", action="store_true", help="cost per site from L = 16 to 128 as well")
+    parser.add_argument("--training", action="store_true", help="seconds of a training step as well")
+    parser.add_argument("--threads", type=int, metavar="N", help="threads of engine and rivals; default: all cores")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from vanfast.benchmarks import CASES, measure_case, measure_growth, measure_training
+
+    if arguments.list:
+        print("\n".join(CASES))
+        return 0
+    names = arguments.case or list(CASES)
+    for name in names:
+        if name not in CASES:
+            raise ValueError(f"--case {name} is not a case; allowed: {', '.join(CASES)}")
+    if arguments.threads is not None and arguments.threads < 1:
+        raise ValueError(f"--threads {arguments.threads} must be at least 1")
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ValueError(f"--json {arguments.json}: the folder {arguments.json.parent} does not exist")
+    results: dict[str, Any] = {"machine": describe_machine(), "sampling": []}
+    measured = []
+    for name in names:
+        measured.append(measure_case(CASES[name], arguments.threads))
+        results["sampling"].append(measured[-1].to_json())
+    _print_sampling(measured)
+    if arguments.growth:
+        results["growth"] = measure_growth(arguments.threads)
+        _print_growth(results["growth"])
+    if arguments.training:
+        results["training"] = [measure_training(CASES[name], arguments.threads) for name in names]
+        rows = [[row["case"], str(row["batch"]), _seconds(row["seconds_per_step"])] for row in results["training"]]
+        print_table("training step", ["case", "batch", "time"], rows)
+    if arguments.json is not None:
+        part = arguments.json.with_name(arguments.json.name + ".part")
+        part.write_text(json.dumps(results, indent=1) + "\n")
+        os.replace(part, arguments.json)
+    return 0
+
+
+def describe_machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    import torch
+
+    from vanfast import __version__, _cpu
+
+    model = "unknown"
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [
+            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
+        ]
+        model = names[0] if names else model
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "cpu": model,
+        "cores": os.cpu_count(),
+        "instruction_sets": _cpu.isas(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "vanfast": __version__,
+    }
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value >= 1 else f"{1e3 * value:.3g} ms"
+
+
+def _print_sampling(measured: list[Measurement]) -> None:
+    rows = [
+        [
+            m.case,
+            str(m.batch),
+            m.isa,
+            _seconds(m.seconds),
+            f"{m.samples_per_second:,.0f}",
+            f"{m.naive_ratio:,.0f}",
+            f"{m.cached_ratio:,.1f}",
+            "–" if m.limit_share is None else f"{100 * m.limit_share:.0f} %",
+            f"{m.workspace_bytes_per_thread / 2**20:.1f} MiB",
+        ]
+        for m in measured
+    ]
+    columns = ["case", "batch", "isa", "time", "samples/s", "× naive", "× cached", "of limit", "per thread"]
+    print_table(f"sampling on {measured[0].threads} threads", columns, rows)
+    rates = {m.precision: (m.torch_product_rate, m.engine_product_rate) for m in measured}
+    print(
+        "naive: the whole network once per site in PyTorch; timed on "
+        + ", ".join(f"{m.naive_sites} sites ({m.case})" for m in measured)
+        + " and scaled to all.\n"
+        + "limit: the faster of two matrix products in this run, torch's on 2048 x 2048 and the engine's in cache: "
+        + ", ".join(
+            f"{name} {torch_rate / 1e9:.0f} and {engine / 1e9:.0f} GFLOP/s"
+            for name, (torch_rate, engine) in rates.items()
+        )
+        + "."
+    )
+
+
+def _print_growth(rows: list[dict[str, Any]]) -> None:
+    print_table(
+        "cost per site and sample, conv 3/64/6",
+        ["L", "time", "relative", "MFLOP per site", "per operation, relative", "per thread"],
+        [
+            [
+                str(row["L"]),
+                f"{1e9 * row['seconds_per_site']:.0f} ns",
+                f"{row['cost_per_site_ratio']:.2f}",
+                f"{row['operations_per_site'] / 1e6:.3f}",
+                f"{row['cost_per_operation_ratio']:.2f}",
+                f"{row['workspace_bytes_per_thread'] / 2**20:.1f} MiB",
+            ]
+            for row in rows
+        ],
+    )
