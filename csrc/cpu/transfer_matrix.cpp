@@ -224,8 +224,9 @@ Transfer transfer(const std::vector<TransferStep>& steps, int64_t settings, doub
   const double narrow = -std::log(std::numeric_limits<double>::min());
   const double wide = static_cast<double>(-std::log(std::numeric_limits<long double>::min()));
   if (!(needed < wide)) {
-    throw std::invalid_argument("beta times the couplings across the frontier is " + std::to_string(beta * cut) +
-                                ", beyond the range of the transfer matrix, about " + std::to_string(wide / 2));
+    throw std::invalid_argument("beta is too large: times the couplings across the frontier it is " +
+                                std::to_string(beta * (cut + step_cut)) + ", at most " +
+                                std::to_string((wide - kDigits) / 2) + " is in the range of the transfer matrix");
   }
   constexpr int kLanes = 4;
   const bool single = settings < kLanes;

@@ -82,7 +82,7 @@ def kaufman(L: int | tuple[int, int], beta: float, coupling: float = 1.0) -> The
 
 
 def _sides(L: int | tuple[int, int]) -> tuple[int, int]:
-    sides = (L, L) if isinstance(L, (int, np.integer)) else tuple(L)
+    sides = tuple(L) if isinstance(L, (tuple, list)) else (L, L)
     if len(sides) != 2 or any(isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 2 for n in sides):
         raise ValueError(f"L must be an integer of at least 2, or two of them (Ly, Lx), not {L!r}")
     return int(sides[0]), int(sides[1])
