@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 Blocks = tuple[tuple[int, int, int], ...]  # rows [start, end) see the first `columns` columns
 
@@ -25,27 +26,53 @@ def _check(out: Tensor, shape: tuple[int, ...], like: Tensor) -> None:
 
 
 class _Conv2d(torch.autograd.Function):
+    """The gradients are written as convolutions that are fast on a CPU. Of 16 channels to 1 with 4 x 7 taps at 8 x 8,
+    batch 2000, one thread: 42 ms by torch's convolution_backward, 4 ms so; of 16 to 16: 40 ms and 22 ms."""
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, out: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, out: Tensor, up: int, side: int
+    ) -> Tensor:
         ctx.save_for_backward(x, weight)
+        ctx.up, ctx.side = up, side
         return out.detach()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
         x, weight = ctx.saved_tensors
         (grad,) = grads
-        needs = [bool(need) for need in ctx.needs_input_grad[:3]]
-        grad_x, grad_weight, grad_bias = torch.ops.aten.convolution_backward(
-            grad, x, weight, [weight.shape[0]], [1, 1], [0, 0], [1, 1], False, [0, 0], 1, needs
-        )
-        return grad_x, grad_weight, grad_bias, grad if ctx.needs_input_grad[3] else None, None
+        up, side = ctx.up, ctx.side
+        grad_x = grad_weight = None
+        # Seen from the input, a kernel that looks up and to both sides looks down and to both sides.
+        below = functional.pad(grad, (side, side, 0, up))
+        if ctx.needs_input_grad[0]:
+            grad_x = functional.conv2d(below, weight.flip(2, 3).transpose(0, 1))
+        if ctx.needs_input_grad[1] and weight.shape[0] < weight.shape[1]:
+            flipped = weight.flip(2, 3).transpose(0, 1)
+            grad_weight = _weight_gradient(below, x, flipped).transpose(0, 1).flip(2, 3)
+        elif ctx.needs_input_grad[1]:
+            grad_weight = _weight_gradient(functional.pad(x, (side, side, up, 0)), grad, weight)
+        grad_bias = grad.sum((0, 2, 3)) if ctx.needs_input_grad[2] else None
+        return grad_x, grad_weight, grad_bias, grad if ctx.needs_input_grad[3] else None, None, None, None
 
 
-def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, out: Tensor) -> Tensor:
-    """conv2d(x, weight, bias) + skip = out, with x already padded."""
-    shape = (x.shape[0], weight.shape[0], x.shape[2] - weight.shape[2] + 1, x.shape[3] - weight.shape[3] + 1)
-    _check(out, shape, x)
-    return cast(Tensor, _Conv2d.apply(x, weight, bias, skip, out))
+def _weight_gradient(x: Tensor, grad: Tensor, weight: Tensor) -> Tensor:
+    """Gradient of conv2d(x, weight), x padded, with respect to its weight; quick where x has few channels."""
+    _, gradient, _ = torch.ops.aten.convolution_backward(
+        grad, x, weight, None, [1, 1], [0, 0], [1, 1], False, [0, 0], 1, [False, True, False]
+    )
+    return cast(Tensor, gradient)
+
+
+def conv2d(
+    x: Tensor, weight: Tensor, bias: Tensor | None, skip: Tensor | None, out: Tensor, up: int = 0, side: int = 0
+) -> Tensor:
+    """conv2d(x with `up` rows of zeros above and `side` columns on both sides, weight, bias) + skip = out.
+
+    `weight` is [C_out, C_in, up + 1, 2 side + 1]: `out` has the rows and columns of x.
+    """
+    _check(out, (x.shape[0], weight.shape[0], *x.shape[2:]), x)
+    return cast(Tensor, _Conv2d.apply(x, weight, bias, skip, out, up, side))
 
 
 class _BlockedLinear(torch.autograd.Function):

@@ -99,10 +99,9 @@ class MaskedConv2d(LinearLayer):
         # Taps that lie outside the lattice from every site are cut off.
         up, side = min(k, x.shape[2] - 1), min(k, x.shape[3] - 1)
         weight = self.masked_weight()[:, :, k - up :, k - side : k + side + 1]
-        padded = functional.pad(x, (side, side, up, 0))
         if given is not None:
-            return known.conv2d(padded, weight, self.bias, skip, given)
-        out = functional.conv2d(padded, weight, self.bias)
+            return known.conv2d(x, weight, self.bias, skip, given, up, side)
+        out = functional.conv2d(functional.pad(x, (side, side, up, 0)), weight, self.bias)
         return out if skip is None else out + skip
 
     def weight_counts(self) -> tuple[int, int]:
