@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -138,12 +139,14 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
       require(l >= 2 && spec.layers[l - 2].out == out, "skip needs two layers before it, of equal width");
       require(std::equal(s.degree, s.degree + out, spec.layers[l - 2].degree), "skip needs units of equal degree");
     }
-    // a unit sees what its degree allows, and nothing else may have a weight
-    for (int u = 0; u < out; ++u)
-      for (int v = 0; v < in; ++v) {
-        const bool visible = l ? spec.layers[l - 1].degree[v] <= s.degree[u] : v < s.degree[u];
-        require(visible || s.weight[size_t(u) * in + v] == 0.0f, "weight: masked entries must be zero");
-      }
+    require(std::is_sorted(s.degree, s.degree + out), "degree must not decrease from unit to unit");
+    // a unit sees what its degree allows, the first so many of the layer before, and nothing else may have a weight
+    for (int u = 0, visible = 0; u < out; ++u) {
+      while (visible < in && (l ? spec.layers[l - 1].degree[visible] <= s.degree[u] : visible < s.degree[u])) ++visible;
+      const float* row = s.weight + size_t(u) * in;
+      require(std::all_of(row + visible, row + in, [](float w) { return w == 0.0f; }),
+              "weight: masked entries must be zero");
+    }
     spec.layers.push_back(s);
     in = out;
   }

@@ -1,6 +1,6 @@
 // Sampling of masked linear stacks, a block of sites at a time.
 //
-// The units of every layer are sorted by degree, the number of first sites they may see. Then a unit sees a prefix of
+// The units of every layer come sorted by degree, the number of first sites they may see. So a unit sees a prefix of
 // the previous layer, and a block of sites owns a consecutive run of units in each layer.
 // prefix: z of the block's units from all units finished before the block, one matrix product per layer.
 // scan:   site by site: the units of that degree, layer after layer, from the few units inside the block; the last
@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
 #include "common/philox.h"
 
@@ -27,10 +26,9 @@ struct Piece {
 struct Layer {
   int units = 0;
   bool skip = false;
-  std::vector<int> order;            // sorted position -> unit
-  std::vector<int> first;            // [sites + 1]: first sorted unit with degree >= p
-  std::vector<float> bias;           // sorted
-  std::vector<float> slope;          // of the next layer's input, sorted as this layer's units; empty: identity
+  std::vector<int> first;            // [sites + 1]: first unit with degree >= p
+  std::vector<float> bias;
+  std::vector<float> slope;          // of the next layer's input; empty: identity
   std::vector<Piece> prefix;         // [block]: rows the block's units, columns the previous layer's finished units
   std::vector<Piece> scan;           // [site]: rows the site's units, columns the previous layer's units in the block
 };
@@ -85,39 +83,32 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
   block_sites_ = std::clamp(64 * sites_ / widest, 8, 32);
   const int blocks = (sites_ + block_sites_ - 1) / block_sites_;
 
-  std::vector<int> previous(sites_);
-  std::iota(previous.begin(), previous.end(), 0);
   for (size_t l = 0; l < spec.layers.size(); ++l) {
     const MaskedLayerSpec& from = spec.layers[l];
     Layer layer;
     layer.units = from.out;
     layer.skip = from.skip;
-    layer.order.resize(from.out);
-    std::iota(layer.order.begin(), layer.order.end(), 0);
-    std::stable_sort(layer.order.begin(), layer.order.end(), [&](int a, int b) { return from.degree[a] < from.degree[b]; });
     layer.first.resize(sites_ + 1);
     for (int p = 0, unit = 0; p <= sites_; ++p) {
-      while (unit < from.out && from.degree[layer.order[unit]] < p) ++unit;
+      while (unit < from.out && from.degree[unit] < p) ++unit;
       layer.first[p] = unit;
     }
-    for (int unit : layer.order) layer.bias.push_back(from.bias ? from.bias[unit] : 0.0f);
-    if (l && from.slope)
-      for (int unit : previous) layers_[l - 1].slope.push_back(from.slope[unit]);
+    layer.bias.assign(from.out, 0.0f);
+    if (from.bias) layer.bias.assign(from.bias, from.bias + from.out);
+    if (l && from.slope) layers_[l - 1].slope.assign(from.slope, from.slope + from.in);
     layers_.push_back(std::move(layer));
 
     Layer& to = layers_.back();
     auto pack = [&](int row0, int row1, int column0, int column1) -> Piece {
-      auto empty = [&](int c) {
-        for (int r = row0; r < row1; ++r)
-          if (from.weight[size_t(to.order[r]) * from.in + previous[c]] != 0.0f) return false;
-        return true;
-      };
-      while (column0 < column1 && empty(column0)) ++column0;
-      Matrix m(row1 - row0, column1 - column0);
-      for (int r = row0; r < row1; ++r)
-        for (int c = column0; c < column1; ++c)
-          m.at(r - row0, c - column0) = from.weight[size_t(to.order[r]) * from.in + previous[c]];
-      return {PackedMatrix(math_, m, &math_ == &kernels_.rounded), column0};
+      int first = column1;
+      for (int r = row0; r < row1; ++r) {
+        const float* row = from.weight + size_t(r) * from.in;
+        first = static_cast<int>(std::find_if(row + column0, row + first, [](float w) { return w != 0.0f; }) - row);
+      }
+      Matrix m(row1 - row0, column1 - first);
+      for (int r = row0; r < row1 && first < column1; ++r)
+        std::copy(from.weight + size_t(r) * from.in + first, from.weight + size_t(r) * from.in + column1, &m.at(r - row0, 0));
+      return {PackedMatrix(math_, m, &math_ == &kernels_.rounded), first};
     };
     int widest_block = 0;
     for (int block = 0; block < blocks; ++block) {
@@ -127,7 +118,6 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
       for (int p = p0; p < p1; ++p) to.scan.push_back(pack(to.first[p], to.first[p + 1], done, visible(static_cast<int>(l), p)));
     }
     widest_block_.push_back(widest_block);
-    previous = to.order;
   }
 }
 
@@ -174,9 +164,7 @@ void MaskedScan::finish_site(const Tile& tile, Units& units, int block, int p, i
       math_.activate(z, layer.slope.empty() ? nullptr : layer.slope.data() + unit, count, active);
     }
     if (tile.keep)
-      for (int u = 0; u < count; ++u)
-        std::memcpy(tile.keep[l] + (int64_t(g) * layer.units + layer.order[unit + u]) * kLanes, z + u * kLanes,
-                    sizeof(float) * kLanes);
+      std::memcpy(tile.keep[l] + (int64_t(g) * layer.units + unit) * kLanes, z, sizeof(float) * count * kLanes);
   }
 }
 

@@ -15,7 +15,7 @@ struct MaskedLayerSpec {
   const float* weight;    // [out][in], masked entries zero
   const float* bias;      // [out] or null
   const float* slope;     // [in] or null (no activation)
-  const int64_t* degree;  // [out]: how many of the first sites the unit may see
+  const int64_t* degree;  // [out], never decreasing: how many of the first sites the unit may see
 };
 
 struct MaskedSpec {

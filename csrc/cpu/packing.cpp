@@ -32,11 +32,11 @@ PackedMatrix::PackedMatrix(const MatMul& math, const Matrix& matrix, bool round)
   for (int row = 0; row < rows_; ++row) {
     Word* panel = data_.data() + size_t(row / height) * height * columns_;
     const int r = row % height;
-    for (int column = 0; column < columns_; ++column) {
-      const size_t at = math.tiles ? size_t(column / kTileWords) * kTileRows * kTileWords + r * kTileWords + column % kTileWords
-                                   : size_t(column) * kPanelRows + r;
-      panel[at] = word(row, column);
-    }
+    for (int column = 0; column < columns_; ++column)
+      if (math.tiles)
+        panel[size_t(column / kTileWords) * kTileRows * kTileWords + r * kTileWords + column % kTileWords] = word(row, column);
+      else
+        panel[size_t(column) * kPanelRows + r] = word(row, column);
   }
 }
 

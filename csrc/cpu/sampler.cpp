@@ -138,8 +138,14 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
       write_spins(task.masks.data(), sites, low, high, to);
       for (int lane = low; flipped && lane < high; ++lane) flipped[row + lane - low] = mirror >> lane & 1;
       std::copy(task.log_q.data() + g * kLanes + low, task.log_q.data() + g * kLanes + high, log_q + row);
-      if (model) model->evaluate(to, high - low, energy + row);
     }
+  });
+  if (!model) return;
+  // rows are still in a cache near by, and the energy kernel wants larger tiles than the engine
+  const int64_t chunk = model->tile();
+  parallel_for((count + chunk - 1) / chunk, threads, [&](int64_t task, int) {
+    const int64_t from = task * chunk;
+    model->evaluate(spins + from * sites, std::min(chunk, count - from), energy + from, from);
   });
 }
 

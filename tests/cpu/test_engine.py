@@ -206,7 +206,8 @@ def test_the_module_checks_what_it_is_given():
         ({"weight": np.ones((3, 3))}, "masked entries must be zero"),
         ({"weight": np.zeros((3, 2))}, "wrong shape"),
         ({"degree": np.array([0, 1, 3])}, "degree must lie in"),
-        ({"degree": np.array([0, 2, 1])}, "unit p must have degree p"),
+        ({"degree": np.array([0, 2, 1])}, "must not decrease"),
+        ({"degree": np.array([0, 1, 1])}, "unit p must have degree p"),
         ({"skip": True}, "skip needs two layers"),
         ({"bias": np.zeros(2)}, "bias has the wrong shape"),
     ]
