@@ -10,7 +10,8 @@ import importlib
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from argparse import Namespace
+from collections.abc import Callable, Sequence
 
 from vanfast.cli.parser import Parser, plain_warning
 
@@ -57,14 +58,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.command is None:
         parser.print_help()
         return 2
-    return _guarded(arguments.command, command.run, arguments)
+    with warnings.catch_warnings():
+        warnings.showwarning = plain_warning(arguments.command)
+        return _guarded(arguments.command, command.run, arguments)
 
 
-def _guarded(name: str, run, arguments) -> int:  # type: ignore[no-untyped-def]
+def _guarded(name: str, run: Callable[[Namespace], int | None], arguments: Namespace) -> int:
     """Runs a subcommand; every foreseeable error becomes one line on standard error."""
     from vanfast.errors import BackendUnavailable, MissingDependency
 
-    warnings.showwarning = plain_warning(name)
     try:
         return int(run(arguments) or 0)
     except KeyboardInterrupt as stopped:

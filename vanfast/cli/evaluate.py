@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     from vanfast.observables import Accumulator
     from vanfast.training import load_run
-    from vanfast.training.known import known_values
+    from vanfast.training.known import known_json, known_values
 
     trained = load_run(arguments.run)
     beta = trained.beta if arguments.beta is None else arguments.beta
@@ -32,10 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
     for piece in pieces:
         accumulator.update(piece)
     observables = accumulator.result()
-    known = known_values(trained.hamiltonian, beta)
     values: dict[str, Any] = observables.to_json()
-    if known is not None:
-        values |= {f"exact_{key}": value for key, value in known.to_json(trained.net.num_sites).items()}
+    values |= known_json(known_values(trained.hamiltonian, beta))
     values["samples_per_second"] = pieces.rate
     if arguments.json:
         print_json(values)

@@ -45,6 +45,14 @@ def known_values(ham: Hamiltonian, beta: float, method: str | None = None) -> Th
     raise ValueError(f"method must be kaufman, curie-weiss, enumeration or transfer-matrix, got {method!r}")
 
 
+def known_json(known: Thermodynamics | None) -> dict[str, float]:
+    """`exact_log_z` and `exact_<name>_per_site`; empty for None."""
+    if known is None:
+        return {}
+    values = known.to_json()
+    return {f"exact_{key}": value for key, value in values.items() if key == "log_z" or key.endswith("_per_site")}
+
+
 def _on_kaufmans_torus(ham: Hamiltonian) -> bool:
     return (
         isinstance(ham, IsingSquare)

@@ -148,7 +148,7 @@ class Settings:
                 continue
             raise ValueError(
                 f"{field.name} of the stored run is {_shown(mine)}, asked for {_shown(theirs)}: "
-                "a resumed run keeps its settings (steps may change where the schedule is not cosine)"
+                "only the steps of the last beta may change in a resumed run, and not with a cosine schedule"
             )
         return asked
 

@@ -1,0 +1,7 @@
+"""`python -m vanfast.cli`, the same as `vanfast`."""
+
+import sys
+
+from vanfast.cli import main
+
+sys.exit(main())
