@@ -25,16 +25,17 @@ def open_progress(run: Run, wanted: bool | None) -> Iterator[Callable[[StepRecor
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
         raise MissingDependency("rich", "all", "a progress bar") from None
-    columns = (
+    console = Console(stderr=True)
+    columns = [
         TextColumn("β {task.fields[beta]:.4f}"),
-        BarColumn(bar_width=20),
+        *([BarColumn(bar_width=20)] if console.width >= 110 else []),
         MofNCompleteColumn(),
         TextColumn("F/N {task.fields[energy]}", style="bold"),
         TextColumn("{task.fields[exact]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    ]
+    with Progress(*columns, console=console) as bar:
         task = bar.add_task(
             "", total=run.settings.total_steps, completed=run.step, beta=0.0, energy="", exact="", rate=""
         )
@@ -45,12 +46,13 @@ def open_progress(run: Run, wanted: bool | None) -> Iterator[Callable[[StepRecor
             nonlocal shown_rung, exact
             if record.rung != shown_rung:
                 shown_rung, exact = record.rung, _exact_text(run, run.settings.beta[record.rung])
-            rate = run.settings.batch / record.step_seconds if record.step_seconds else 0.0
+            recent = run.history[-20:]
+            rate = run.settings.batch * len(recent) / max(1e-9, sum(step.step_seconds for step in recent))
             bar.update(
                 task,
                 completed=record.step + 1,
                 beta=record.beta,
-                energy=f"{record.free_energy_per_site:+.5f} ± {record.free_energy_std_per_site:.5f}",
+                energy=f"{record.free_energy_per_site:+.5f} ±{record.free_energy_std_per_site:.4f}",
                 exact=exact,
                 rate=f"{rate:,.0f} samples/s",
             )
