@@ -288,6 +288,7 @@ def test_exact_picks_a_method(capsys):
     assert method("--model", "ising-square", "--L", 5, "--coupling", -1) == "transfer-matrix"
     assert method("--model", "curie-weiss", "--N", 500) == "curie-weiss"
     assert method("--model", "sk", "--N", 22) == "enumeration"
+    assert method("--model", "edwards-anderson", "--shape", "30x9", "--boundary", "open") == "transfer-matrix"
     words = ["exact", "--model", "sk", "--N", 20, "--beta", 1, "--method", "nmf", "tap", "bethe"]
     code, out, _ = call(capsys, *words)
     assert code == 0

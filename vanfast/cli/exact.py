@@ -52,8 +52,11 @@ def run(arguments: argparse.Namespace) -> int:
         print_json(results[0] if len(results) == 1 else {"results": results})
         return 0
     rows = [
-        [f"{result['beta']:g}", result["method"],
-         *(f"{round(result[key], 14):.10g}" if key in result else "–" for key in _COLUMNS)]
+        [
+            f"{result['beta']:g}",
+            result["method"] + (" (not converged)" if result.get("converged") is False else ""),
+            *(f"{round(result[key], 14) + 0.0:.10g}" if key in result else "–" for key in _COLUMNS),
+        ]
         for result in results
     ]
     print_table(ham.describe(), ["β", "method", *_COLUMNS.values()], rows)

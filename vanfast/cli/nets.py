@@ -7,9 +7,11 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from vanfast import networks
 from vanfast.cli.parser import integer, seed, sides
-from vanfast.hamiltonians import Hamiltonian
+from vanfast.hamiltonians import Hamiltonian, IsingSquare, IsingTriangular
 from vanfast.networks import Network
 
 # network -> its options
@@ -26,7 +28,7 @@ _OPTIONS = ("depth", "width", "half_kernel", "hidden", "components", "residual",
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network")
     group.add_argument("--net", choices=tuple(_TAKES), metavar="NAME",
-                       help=f"{', '.join(_TAKES)} (default: pixelcnn on a two-dimensional lattice, else dense)")
+                       help=f"{', '.join(_TAKES)} (default: pixelcnn on a uniform two-dimensional lattice, else dense)")
     group.add_argument("--depth", type=integer(1), metavar="D", help="masked layers (pixelcnn 3, dense 1)")
     group.add_argument("--width", type=integer(1), metavar="W", help="channels (pixelcnn 32, dense 1)")
     group.add_argument("--half-kernel", type=integer(1), metavar="K",
@@ -46,7 +48,7 @@ def names_a_network(arguments: argparse.Namespace) -> bool:
 
 def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: int) -> Network:
     """A fresh network for `ham`; ValueError says which option does not fit and which ones do."""
-    name = arguments.net or ("pixelcnn" if len(ham.shape) == 2 else "dense")
+    name = arguments.net or ("pixelcnn" if _is_uniform(ham) else "dense")
     for option in _OPTIONS:
         if getattr(arguments, option) is not None and option not in _TAKES[name]:
             fitting = ", ".join("--" + other.replace("_", "-") for other in _TAKES[name])
@@ -58,6 +60,13 @@ def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: in
         "seed": default_seed if arguments.net_seed is None else arguments.net_seed,
     }
     return _MAKERS[name](arguments, ham, common)
+
+
+def _is_uniform(ham: Hamiltonian) -> bool:
+    """Whether all sites of a two-dimensional lattice are alike: a PixelCNN has the same kernels everywhere."""
+    if not isinstance(ham, IsingSquare | IsingTriangular) or (ham.fields != ham.fields[0]).any():
+        return False
+    return np.ndim(ham.coupling) < 2
 
 
 def _pixelcnn(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:

@@ -28,14 +28,16 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     from rich.console import Console
     from rich.table import Table
 
-    heads = any(columns)
-    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, show_header=heads)
+    table = Table(box=SIMPLE_HEAD, show_header=any(columns), pad_edge=False)
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if left or index == 0 else "right", no_wrap=True)
     for row in rows:
         table.add_row(*row)
     # Where the output is no terminal rich guesses 80 columns and would cut figures off.
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    if title:
+        console.print(title, style="bold", highlight=False)
+    console.print(table)
 
 
 def with_error(value: float, error: float) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from vanfast import exact
+from vanfast.exact._elimination import best_plan
 from vanfast.hamiltonians import CurieWeiss, Hamiltonian, IsingSquare
 
 if TYPE_CHECKING:
     from vanfast.exact import Thermodynamics
 
 ENUMERATED = 20  # sites: 2^20 states take a moment
+TRANSFERRED = 2.0**29  # updated weights of a transfer matrix: a second or two
 
 
 def quick_method(ham: Hamiltonian) -> str | None:
@@ -19,7 +21,9 @@ def quick_method(ham: Hamiltonian) -> str | None:
         return "kaufman"
     if isinstance(ham, CurieWeiss):
         return "curie-weiss"
-    return "enumeration" if ham.num_sites <= ENUMERATED else None
+    if ham.num_sites <= ENUMERATED:
+        return "enumeration"
+    return "transfer-matrix" if _is_narrow(ham) else None
 
 
 def known_values(ham: Hamiltonian, beta: float, method: str | None = None) -> Thermodynamics | None:
@@ -51,6 +55,14 @@ def known_json(known: Thermodynamics | None) -> dict[str, float]:
         return {}
     values = known.to_json()
     return {f"exact_{key}": value for key, value in values.items() if key == "log_z" or key.endswith("_per_site")}
+
+
+def _is_narrow(ham: Hamiltonian) -> bool:
+    """Whether `ham` is a lattice that the transfer matrix does in no time."""
+    if len(ham.shape) < 2 or len(ham.edges) > 4 * ham.num_sites:
+        return False
+    plan = best_plan(ham)
+    return plan.max_bits <= 20 and plan.cost <= TRANSFERRED
 
 
 def _on_kaufmans_torus(ham: Hamiltonian) -> bool:

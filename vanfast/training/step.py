@@ -13,62 +13,65 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
-    from vanfast.networks import Network
-    from vanfast.sampler import Sampler
+    from vanfast.backends import Kept
+    from vanfast.sampler import Batch, Sampler
 
 
 @dataclass(frozen=True)
 class Draw:
-    """A batch drawn from the network: spins int8 [B, N], log_q and energy float64 [B], and the seconds it took.
+    """Samples first .. first + B - 1 of `seed`: spins int8 [B, N], log_q and energy float64 [B], and the seconds it
+    took. `kept` is what the backward pass needs of the sampling pass, where the backend offers that and the whole
+    batch was drawn at once."""
 
-    Where the sampling pass kept the pre-activations of its linear layers they are in `activations`, and belong to
-    `drawn`, the spins before the symmetry flip (log q is the same); else None, and `drawn` is `spins`.
-    """
-
+    seed: int
+    first: int
     spins: torch.Tensor
     log_q: torch.Tensor
     energy: torch.Tensor
-    drawn: torch.Tensor
-    activations: list[torch.Tensor] | None
+    kept: Kept | None
     seconds: float
 
 
 def draw(sampler: Sampler, count: int, seed: int, first: int, chunk: int | None) -> Draw:
-    """Draws samples first .. first + count - 1; by the contract of randomness `chunk` bounds memory and nothing else.
-
-    Activations are kept only where they belong to the whole batch, since a chunk says that memory is short.
-    """
+    """Draws samples first .. first + count - 1; by the contract of randomness `chunk` bounds memory and nothing else."""
     begin = time.perf_counter()
     size = min(chunk or count, count)
     kept = sampler.sample_and_keep(count, seed=seed, first=first) if size == count else None
-    if kept is not None and kept.energy is not None:
-        seconds = time.perf_counter() - begin
-        return Draw(kept.spins, kept.log_q, kept.energy, kept.drawn, kept.activations, seconds)
-    pieces = [
-        sampler.sample(min(size, count - start), seed=seed, first=first + start) for start in range(0, count, size)
-    ]
+    pieces: list[Kept | Batch] = [kept] if kept is not None else []
+    if kept is None:
+        starts = range(0, count, size)
+        pieces += [sampler.sample(min(size, count - start), seed=seed, first=first + start) for start in starts]
     energies = [piece.energy for piece in pieces if piece.energy is not None]
     if len(energies) != len(pieces):
         raise ValueError("training needs a sampler with a Hamiltonian, got one without")
     spins = torch.cat([piece.spins for piece in pieces])
     log_q = torch.cat([piece.log_q for piece in pieces])
-    return Draw(spins, log_q, torch.cat(energies), spins, None, time.perf_counter() - begin)
+    return Draw(seed, first, spins, log_q, torch.cat(energies), kept, time.perf_counter() - begin)
 
 
-def accumulate_gradient(net: Network, batch: Draw, beta: float, micro_batch: int | None) -> torch.Tensor:
-    """Leaves the gradient of beta F in the parameters' `.grad`; returns beta E + ln q, float64 [B].
+def accumulate_gradient(sampler: Sampler, batch: Draw, beta: float, micro_batch: int | None) -> torch.Tensor:
+    """Leaves the gradient of beta F in the `.grad` of the sampler's network; returns beta E + ln q, float64 [B].
 
-    The baseline is that of the whole batch, so micro-batches change nothing but the order of additions.
+    The backward pass is the backend's where it has one, else autograd's. A micro-batch that the backend differentiates
+    is drawn once more: that costs less than a forward pass and needs no memory for the rest of the batch. The baseline
+    is that of the whole batch, so micro-batches change nothing but the order of additions.
     """
+    net = sampler.net
     reward = beta * batch.energy + batch.log_q
     weight = (reward - reward.mean()) / len(reward)
     net.zero_grad(set_to_none=True)
     count = len(reward)
     size = min(micro_batch or count, count)
     for start in range(0, count, size):
-        part = slice(start, start + size)
-        log_prob = net.log_prob(batch.drawn[part], activations=batch.activations if size == count else None)
-        (weight[part].to(log_prob.device) * log_prob).sum().backward()
+        part = slice(start, min(start + size, count))
+        kept = batch.kept
+        if kept is None:
+            kept = sampler.sample_and_keep(part.stop - start, seed=batch.seed, first=batch.first + start)
+        if kept is not None:
+            net.add_gradient(kept.gradient(weight[part]))
+        else:
+            log_prob = net.log_prob(batch.spins[part])
+            (weight[part].to(log_prob.device) * log_prob).sum().backward()
     return reward
 
 

@@ -211,7 +211,7 @@ class _Trainer:
         if inside == 0 and rung > 0:
             self.schedule.restart()
         batch = draw(self.sampler, settings.batch, settings.seed, step * settings.batch, settings.micro_batch)
-        reward = accumulate_gradient(run.net, batch, beta, settings.micro_batch)
+        reward = accumulate_gradient(self.sampler, batch, beta, settings.micro_batch)
         parameters = list(run.net.parameters())
         limit = math.inf if settings.clip_norm is None else settings.clip_norm
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
