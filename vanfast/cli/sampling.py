@@ -24,8 +24,7 @@ def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> N
     parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the training")
     parser.add_argument("--backend", choices=("auto", *NAMES), default="auto")
     parser.add_argument("--threads", type=integer(1), metavar="N", help="default: all cores")
-    parser.add_argument("--chunk", type=integer(1), default=65536, metavar="N",
-                        help="samples in memory (default 65536)")
+    parser.add_argument("--chunk", type=integer(1), metavar="N", help="samples in memory (default: 64 MiB of spins)")
 
 
 class Pieces:
@@ -38,7 +37,8 @@ class Pieces:
         from rich.console import Console
         from rich.progress import Progress
 
-        num, chunk, first = self.arguments.num, self.arguments.chunk, self.arguments.first
+        num, first = self.arguments.num, self.arguments.first
+        chunk = self.arguments.chunk or min(65536, max(256, 2**26 // self.sampler.net.num_sites))
         with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as bar:
             task = bar.add_task("sampling", total=num)
             for start in range(0, num, chunk):

@@ -51,11 +51,11 @@ class Run:
     for each of them, `out` is the run's directory (None when it has none).
     """
 
-    net: Network
+    net: Network = field(repr=False)
     hamiltonian: Hamiltonian
     settings: Settings
     step: int = 0
-    history: list[StepRecord] = field(default_factory=list)
+    history: list[StepRecord] = field(default_factory=list, repr=False)
     out: Path | None = None
 
     @property
