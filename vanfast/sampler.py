@@ -92,7 +92,7 @@ class Sampler:
         return Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
 
     def sample_and_keep(self, count: int, seed: int = 0, first: int = 0) -> backends.Kept | None:
-        """The same samples with the activations that drew them, for training; None where the backend keeps none."""
+        """The same samples, ready for their gradient; None where the backend has no backward pass for this network."""
         _check_indices(count, seed, first)
         return self.program.sample_and_keep(int(count), int(seed), int(first), self.ham)
 

@@ -8,8 +8,10 @@
 #include <string>
 
 #include "common/philox.h"
+#include "cpu/conv_gradient.h"
 #include "cpu/conv_scan.h"
 #include "cpu/dispatch.h"
+#include "cpu/masked_gradient.h"
 #include "cpu/masked_scan.h"
 #include "cpu/mixture_scan.h"
 #include "cpu/parallel.h"
@@ -96,12 +98,13 @@ std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, co
     s.pointwise_bias = layer.optional("pointwise_bias", {in});
     require(s.inclusive == (l > 0), "the first layer is exclusive, the later ones inclusive");
     require((s.slope != nullptr) == (l > 0), "every layer but the first has a slope");
-    require(!(s.residual || s.pointwise) || (l > 0 && !last && in == out), "only middle layers of equal width are residual");
+    require(s.residual == (s.pointwise != nullptr), "a residual layer, and no other, has a pointwise layer");
+    require(!s.residual || (l > 0 && !last && in == out), "only middle layers of equal width are residual");
     spec.layers.push_back(s);
     in = out;
   }
   const Kernels& kernels = kernels_for(isa);
-  return std::make_unique<Sampler>(make_conv_scan(spec, kernels, bf16), kernels, std::vector<int64_t>{}, z2);
+  return std::make_unique<Sampler>(make_conv_scan(spec, kernels, bf16), make_conv_gradient(spec, kernels), kernels, std::vector<int64_t>{}, z2);
 }
 
 std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) {
@@ -131,6 +134,8 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
     s.in = in;
     s.out = out;
     s.skip = layer.flag("skip");
+    s.local = layer.flag("local");
+    require(!s.local || l > 0, "the first layer cannot be local");
     s.weight = layer.needed("weight", {out, in});
     s.bias = layer.optional("bias", {out});
     s.slope = layer.optional("slope", {in});
@@ -153,7 +158,7 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
   require(in == sites, "the last layer must have num_sites units");
   for (int p = 0; p < sites; ++p) require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
   const Kernels& kernels = kernels_for(isa);
-  return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), kernels, read_order(order, sites), z2);
+  return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels, read_order(order, sites), z2);
 }
 
 std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2,
@@ -162,7 +167,16 @@ std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats
           "logits must be [components, num_sites] and log_weights [components]");
   const Kernels& kernels = kernels_for(isa);
   const MixtureSpec spec{static_cast<int>(logits.shape(1)), static_cast<int>(logits.shape(0)), log_weights.data(), logits.data()};
-  return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), kernels, std::vector<int64_t>{}, z2);
+  return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), nullptr, kernels, std::vector<int64_t>{}, z2);
+}
+
+// An uninitialised array that vector loads can read.
+py::array_t<float> aligned_array(std::vector<py::ssize_t> shape) {
+  size_t size = 1;
+  for (py::ssize_t n : shape) size *= static_cast<size_t>(n);
+  float* data = AlignedAllocator<float>().allocate(size);
+  const py::capsule owner(data, [](void* p) { AlignedAllocator<float>().deallocate(static_cast<float*>(p), 0); });
+  return py::array_t<float>(shape, data, owner);
 }
 
 // Returns (spins, log_q, energy or None, flipped or None, activations): activations are [groups, units, lanes].
@@ -193,8 +207,8 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
     flipped = array;
     const int64_t groups = static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1);
     for (int l = 0; l < scan.num_kept() * (sampler.z2() ? 2 : 1); ++l) {
-      py::array_t<float> layer({groups, scan.kept_units(l % scan.num_kept()), int64_t(kLanes)});
-      pointers.push_back(layer.mutable_data());
+      const auto layer = aligned_array({groups, scan.kept_units(l % scan.num_kept()), kLanes});
+      pointers.push_back(const_cast<float*>(layer.data()));
       kept.append(layer);
     }
   }
@@ -205,6 +219,39 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
     sampler.sample(seed, first, count, threads, s, q, model, energies, pointers, flips);
   }
   return py::make_tuple(spins, log_q, energy, flipped, kept);
+}
+
+// Gradients of sum_n weight[n] ln q(s_n), flat arrays in the order weight, bias, slope, pointwise, pointwise_bias of
+// every layer; an absent tensor's is empty.
+std::vector<py::array_t<float>> gradient(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& drawn,
+                                         const py::array_t<double, py::array::c_style>& weight, uint64_t first,
+                                         const std::vector<py::array_t<float, py::array::c_style>>& kept, int threads) {
+  const Scan& scan = sampler.scan();
+  require(sampler.has_gradient(), "this network has no backward pass in the engine");
+  require(drawn.ndim() == 2 && drawn.shape(1) == scan.num_sites(), "drawn must be [count, num_sites]");
+  const int64_t count = drawn.shape(0), layers = scan.num_kept() * (sampler.z2() ? 2 : 1);
+  require(weight.ndim() == 1 && weight.shape(0) == count, "weight must be [count]");
+  require(static_cast<int64_t>(kept.size()) == layers, "kept must have " + std::to_string(layers) + " arrays");
+  const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1) : 0;
+  std::vector<const float*> pointers;
+  for (int64_t l = 0; l < layers; ++l) {
+    const auto& layer = kept[l];
+    require(layer.ndim() == 3 && layer.shape(0) == groups && layer.shape(1) == scan.kept_units(l % scan.num_kept()) &&
+                layer.shape(2) == kLanes,
+            "kept[" + std::to_string(l) + "] has the wrong shape");
+    require(reinterpret_cast<uintptr_t>(layer.data()) % 64 == 0, "kept must be the arrays that sample returned");
+    pointers.push_back(layer.data());
+  }
+  const int8_t* s = drawn.data();
+  const double* w = weight.data();
+  std::vector<std::vector<float>> tensors;
+  {
+    py::gil_scoped_release release;
+    tensors = sampler.gradient(s, w, first, count, threads, pointers);
+  }
+  std::vector<py::array_t<float>> arrays;
+  for (const auto& tensor : tensors) arrays.emplace_back(static_cast<py::ssize_t>(tensor.size()), tensor.data());
+  return arrays;
 }
 
 py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins, int threads) {
@@ -226,6 +273,9 @@ void bind_sampler(py::module_& module) {
   py::class_<Sampler>(module, "Sampler", "A network compiled for this CPU.")
       .def("sample", &sample, py::arg("count"), py::arg("seed"), py::arg("first") = 0, py::arg("threads") = 0,
            py::arg("model") = nullptr, py::arg("keep") = false)
+      .def("gradient", &gradient, py::arg("drawn"), py::arg("weight"), py::arg("first"), py::arg("kept"),
+           py::arg("threads") = 0)
+      .def_property_readonly("has_gradient", &Sampler::has_gradient)
       .def("log_prob", &log_prob, py::arg("spins"), py::arg("threads") = 0)
       .def_property_readonly("num_sites", [](const Sampler& s) { return s.scan().num_sites(); })
       .def_property_readonly("isa", [](const Sampler& s) { return s.kernels().name; })

@@ -44,6 +44,14 @@ struct Kernels {
   void (*signs)(const float* spins, int units, uint32_t* masks);
   // log_q += ln q(spin) of given spins.
   void (*score)(const float* logit, const float* spin, double* log_q);
+  // Backward pass. out[u][lane] = weight[lane] d ln q(spin) / d logit = weight spin sigma(-spin logit).
+  void (*logit_gradient)(const float* logit, const float* spin, const float* weight, int units, float* out);
+  // grad *= d PReLU(z) / dz;  slope_grad[u] += sum over lanes of grad d PReLU(z) / d slope.
+  void (*activate_backward)(const float* z, const float* slope, int units, float* grad, float* slope_grad);
+  // sums[u] += sum over lanes of g[u].
+  void (*sum_lanes)(const float* g, int units, float* sums);
+  // sums[u] += sum over sites and lanes of many[site][u] one[site].
+  void (*correlate)(const float* many, const float* one, int units, int sites, float* sums);
   // One site of a mixture: log_weight[k][kLanes] (float) and the component logits x[k] give the site's logit.
   void (*mixture_logit)(const float* log_weight, const float* x, int components, float* logit);
   void (*mixture_update)(float* log_weight, const float* x, int components, const float* spin);

@@ -165,6 +165,60 @@ static void activate_pairs(const float* in, const float* slope, int units, Word*
     }
 }
 
+// ---- backward -----------------------------------------------------------------------------------------------------
+
+static inline float across(vf v) {
+  float sum = 0.0f;
+  for (int i = 0; i < kWidth; ++i) sum += v[i];
+  return sum;
+}
+
+static void logit_gradient(const float* logit, const float* spin, const float* weight, int units, float* out) {
+  for (int u = 0; u < units; ++u)
+    for (int v = 0; v < kLanes; v += kWidth) {
+      const vf s = load(spin + u * kLanes + v), t = -s * load(logit + u * kLanes + v), e = exp_negative(-magnitude(t));
+      const vf share = (t < 0.0f ? e : splat(1.0f)) / (1.0f + e);  // sigma(t), exact in both tails
+      store(out + u * kLanes + v, load(weight + v) * s * share);
+    }
+}
+
+static void activate_backward(const float* z, const float* slope, int units, float* grad, float* slope_grad) {
+  for (int u = 0; u < units; ++u) {
+    vf sum = {};
+    for (int v = 0; v < kLanes; v += kWidth) {
+      const vf x = load(z + u * kLanes + v), g = load(grad + u * kLanes + v);
+      sum += x < 0.0f ? g * x : vf{};
+      store(grad + u * kLanes + v, x < 0.0f ? g * slope[u] : g);
+    }
+    slope_grad[u] += across(sum);
+  }
+}
+
+static void sum_lanes(const float* g, int units, float* sums) {
+  for (int u = 0; u < units; ++u) {
+    vf sum = {};
+    for (int v = 0; v < kLanes; v += kWidth) sum += load(g + u * kLanes + v);
+    sums[u] += across(sum);
+  }
+}
+
+template <int R>
+static inline void correlate_rows(const float* many, const float* one, int units, int sites, float* sums) {
+  vf acc[R] = {};
+  for (int site = 0; site < sites; ++site)
+    for (int v = 0; v < kLanes; v += kWidth) {
+      const vf x = load(one + site * kLanes + v);
+      for (int r = 0; r < R; ++r) acc[r] = fused(load(many + (ptrdiff_t(site) * units + r) * kLanes + v), x, acc[r]);
+    }
+  for (int r = 0; r < R; ++r) sums[r] += across(acc[r]);
+}
+
+static void correlate(const float* many, const float* one, int units, int sites, float* sums) {
+  int u = 0;
+  for (; u + 8 <= units; u += 8) correlate_rows<8>(many + u * kLanes, one, units, sites, sums + u);
+  for (; u < units; ++u) correlate_rows<1>(many + u * kLanes, one, units, sites, sums + u);
+}
+
 // ---- matrix product -----------------------------------------------------------------------------------------------
 
 struct Fp32Step {  // one word column: acc + w b

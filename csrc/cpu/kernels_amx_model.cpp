@@ -77,6 +77,10 @@ const Kernels kAmxModelKernels = {"amx_model",
                                   kBaseKernels.draw,
                                   kBaseKernels.signs,
                                   kBaseKernels.score,
+                                  kBaseKernels.logit_gradient,
+                                  kBaseKernels.activate_backward,
+                                  kBaseKernels.sum_lanes,
+                                  kBaseKernels.correlate,
                                   kBaseKernels.mixture_logit,
                                   kBaseKernels.mixture_update};
 

@@ -12,6 +12,7 @@ namespace vanfast::cpu {
 struct MaskedLayerSpec {
   int in, out;
   bool skip;
+  bool local;             // a unit sees units of its own degree only
   const float* weight;    // [out][in], masked entries zero
   const float* bias;      // [out] or null
   const float* slope;     // [in] or null (no activation)

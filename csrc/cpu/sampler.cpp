@@ -57,8 +57,9 @@ double log_half_sum(double a, double b) {
 
 }  // namespace
 
-Sampler::Sampler(std::unique_ptr<Scan> scan, const Kernels& kernels, std::vector<int64_t> order, bool z2)
-    : scan_(std::move(scan)), kernels_(kernels), order_(std::move(order)), z2_(z2) {
+Sampler::Sampler(std::unique_ptr<Scan> scan, std::unique_ptr<Gradient> gradient, const Kernels& kernels,
+                 std::vector<int64_t> order, bool z2)
+    : scan_(std::move(scan)), gradient_(std::move(gradient)), kernels_(kernels), order_(std::move(order)), z2_(z2) {
   if (order_.empty()) {
     order_.resize(scan_->num_sites());
     std::iota(order_.begin(), order_.end(), 0);
@@ -147,6 +148,74 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
     const int64_t from = task * chunk;
     model->evaluate(spins + from * sites, std::min(chunk, count - from), energy + from, from);
   });
+}
+
+// What one thread holds of a group in the backward pass: both passes' spins and weights (the second with Z2 only).
+struct Sampler::Backward {
+  explicit Backward(int sites) : spins{Buffer<float>(size_t(sites) * kLanes), {}}, weight{Buffer<float>(kLanes), {}} {}
+  Buffer<float> spins[2], weight[2];
+};
+
+// Fills `to` for a group whose lane 0 is row `row0` of the batch (negative: lanes before the batch have weight 0).
+void Sampler::prepare_backward(const int8_t* spins, const double* weight, int64_t row0, int64_t count,
+                               const float* const* kept, Backward& to) const {
+  const int sites = scan_->num_sites(), layers = scan_->num_kept();
+  for (int p = 0; p < sites; ++p)
+    for (int lane = 0; lane < kLanes; ++lane) {
+      const int64_t row = row0 + lane;
+      to.spins[0][p * kLanes + lane] = row < 0 || row >= count ? 1.0f : spins[row * sites + order_[p]];
+    }
+  alignas(64) double log_q[2][kLanes] = {};
+  if (z2_) {
+    to.spins[1] = to.spins[0];
+    for (float& s : to.spins[1]) s = -s;
+    to.weight[1].resize(kLanes);
+    for (int pass = 0; pass < 2; ++pass) {
+      const float* logits = kept[(pass + 1) * layers - 1];
+      for (int p = 0; p < sites; ++p) kernels_.score(logits + p * kLanes, to.spins[pass].data() + p * kLanes, log_q[pass]);
+    }
+  }
+  for (int pass = 0; pass < (z2_ ? 2 : 1); ++pass)
+    for (int lane = 0; lane < kLanes; ++lane) {
+      // d ln (q(s) + q(-s)) gives each term its share of the sum
+      const double part = z2_ ? 1.0 / (1.0 + std::exp(log_q[1 - pass][lane] - log_q[pass][lane])) : 1.0;
+      const int64_t row = row0 + lane;
+      to.weight[pass][lane] = row < 0 || row >= count ? 0.0f : static_cast<float>(part * weight[row]);
+    }
+}
+
+std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const double* weight, uint64_t first,
+                                                  int64_t count, int threads,
+                                                  const std::vector<const float*>& keep) const {
+  const int layers = scan_->num_kept(), passes = z2_ ? 2 : 1;
+  const uint64_t first_group = first / kLanes;
+  const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1) : 0;
+  // partial sums over fixed runs of groups, added in fixed order: the same bytes for any number of threads
+  const int64_t slots = std::clamp<int64_t>(groups / 8, std::min<int64_t>(groups, 8), 64);
+  std::vector<std::unique_ptr<Gradient::Sums>> sums(std::max<int64_t>(slots, 1));
+  sums[0] = gradient_->make_sums();
+  parallel_for(slots, threads, [&](int64_t slot, int) {
+    if (!sums[slot]) sums[slot] = gradient_->make_sums();
+    const auto workspace = gradient_->make_workspace();
+    const int64_t end = groups * (slot + 1) / slots, step = gradient_->groups_per_run();
+    std::vector<Backward> held(step, Backward(scan_->num_sites()));
+    std::vector<const float*> kept(size_t(step) * layers * passes);
+    for (int64_t g = groups * slot / slots; g < end; g += step) {
+      std::vector<GradientGroup> run;
+      for (int pass = 0; pass < passes; ++pass, run.clear()) {
+        for (int64_t i = 0; i < std::min(step, end - g); ++i) {
+          const float** pointers = kept.data() + i * layers * passes;
+          for (int l = 0; l < layers * passes; ++l) pointers[l] = keep[l] + (g + i) * scan_->kept_units(l % layers) * kLanes;
+          const int64_t row0 = static_cast<int64_t>((first_group + g + i) * kLanes - first);
+          if (pass == 0) prepare_backward(spins, weight, row0, count, pointers, held[i]);
+          run.push_back({pointers + pass * layers, held[i].spins[pass].data(), held[i].weight[pass].data()});
+        }
+        gradient_->run(run, *sums[slot], *workspace);
+      }
+    }
+  });
+  for (int64_t slot = 1; slot < slots; ++slot) sums[0]->add(*sums[slot]);
+  return gradient_->unpack(*sums[0]);
 }
 
 void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* log_q) const {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cpu/energy.h"
+#include "cpu/gradient.h"
 #include "cpu/kernels.h"
 #include "cpu/scan.h"
 
@@ -14,7 +15,9 @@ namespace vanfast::cpu {
 class Sampler {
  public:
   // order[p] is the raster index of the p-th drawn site; empty means raster order.
-  Sampler(std::unique_ptr<Scan> scan, const Kernels& kernels, std::vector<int64_t> order, bool z2);
+  // `gradient` may be null: then there is no backward pass here.
+  Sampler(std::unique_ptr<Scan> scan, std::unique_ptr<Gradient> gradient, const Kernels& kernels,
+          std::vector<int64_t> order, bool z2);
 
   const Scan& scan() const { return *scan_; }
   const Kernels& kernels() const { return kernels_; }
@@ -27,16 +30,26 @@ class Sampler {
   void sample(uint64_t seed, uint64_t first, int64_t count, int threads, int8_t* spins, double* log_q,
               const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped) const;
 
+  // The plan's gradient of sum_n weight[n] ln q(s_n), from what `sample` kept: spins [count, N] as drawn, before the
+  // symmetry flip; keep and first as in `sample`. The sum's order, and so its bytes, is the same for any `threads`.
+  bool has_gradient() const { return gradient_ != nullptr; }
+  std::vector<std::vector<float>> gradient(const int8_t* spins, const double* weight, uint64_t first, int64_t count,
+                                           int threads, const std::vector<const float*>& keep) const;
+
   // log_q [count] of given spins [count, N] raster, the same bytes as the sampling pass would give.
   void log_prob(const int8_t* spins, int64_t count, int threads, double* log_q) const;
 
  private:
   struct Task;
+  struct Backward;
+  void prepare_backward(const int8_t* spins, const double* weight, int64_t row0, int64_t count,
+                        const float* const* kept, Backward& to) const;
   template <class Body>
   void for_tiles(uint64_t first_group, int64_t groups, int threads, Body&& body) const;
   void add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const;
 
   std::unique_ptr<Scan> scan_;
+  std::unique_ptr<Gradient> gradient_;
   const Kernels& kernels_;
   std::vector<int64_t> order_;
   bool z2_;

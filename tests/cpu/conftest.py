@@ -41,6 +41,15 @@ def build(name: str):
     return net
 
 
+MIXTURES = ("factorised", "mixture", "mixture_z2")
+
+
 @pytest.fixture(params=NETWORKS)
 def net(request):
+    return build(request.param)
+
+
+@pytest.fixture(params=[name for name in NETWORKS if name not in MIXTURES])
+def layered_net(request):
+    """A network of linear layers: with products to round, and with a backward pass in the engine."""
     return build(request.param)

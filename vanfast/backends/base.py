@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,20 +10,25 @@ import torch
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
+    from vanfast.networks.plan import LayerGradient
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
 
-@dataclass(frozen=True, eq=False)
-class Kept:
-    """Samples with the pre-activations that drew them: `net.log_prob(drawn, activations=activations)` is ln q(spins)
-    with only the backward pass to pay. `drawn` is `spins` before the symmetry flip."""
+class Kept(ABC):
+    """Samples with what the backward pass needs of the pass that drew them."""
 
     spins: torch.Tensor
     log_q: torch.Tensor
     energy: torch.Tensor | None
-    drawn: torch.Tensor
-    activations: list[torch.Tensor]
+
+    @abstractmethod
+    def gradient(self, weight: torch.Tensor) -> list[LayerGradient]:
+        """Gradient of sum_n weight[n] ln q(s_n) with respect to the plan's tensors, for `Network.add_gradient`.
+
+        weight: float64 [count]. Only the backward pass is computed. In bf16 it is the straight-through gradient: of the
+        float32 network, at the pre-activations that the rounded one had.
+        """
 
 
 class Program(ABC):
@@ -41,7 +45,7 @@ class Program(ABC):
         """
 
     def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> Kept | None:
-        """The same samples as `sample`, with their activations; None where the backend or the network keeps none."""
+        """The same samples as `sample`, ready for their gradient; None where the backend has no backward pass of its own for this network."""
         return None
 
     @abstractmethod

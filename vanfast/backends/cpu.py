@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Kept, Program
-from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan
+from vanfast.networks.plan import ConvPlan, LayerGradient, MaskedPlan, MixturePlan, Plan
 
 if TYPE_CHECKING:
     from vanfast import _cpu
@@ -40,39 +41,45 @@ class CpuProgram(Program):
         spins, log_q, energy, _, _ = self._engine.sample(count, seed, first, self._threads, _native(ham))
         return torch.from_numpy(spins), torch.from_numpy(log_q), None if energy is None else torch.from_numpy(energy)
 
-    def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> Kept | None:
-        if isinstance(self._plan, MixturePlan) or count == 0:
+    def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> CpuKept | None:
+        if not self._engine.has_gradient or count == 0:
             return None
-        spins, log_q, energy, flipped, layers = self._engine.sample(
-            count, seed, first, self._threads, _native(ham), keep=True
-        )
-        drawn = np.where(flipped[:, None], -spins, spins)
-        kept = [self._rows(torch.from_numpy(layer), first, count) for layer in layers]
-        if self._z2:
-            half = len(kept) // 2
-            kept = [torch.cat(pair) for pair in zip(kept[:half], kept[half:], strict=True)]
-        return Kept(
-            torch.from_numpy(spins),
-            torch.from_numpy(log_q),
-            None if energy is None else torch.from_numpy(energy),
-            torch.from_numpy(drawn),
-            kept,
-        )
-
-    def _rows(self, layer: torch.Tensor, first: int, count: int) -> torch.Tensor:
-        """[groups, units, lanes] of the engine as the layer's own output, samples first."""
-        lanes = layer.shape[2]
-        start = first % lanes
-        if isinstance(self._plan, ConvPlan):
-            height, width = self._plan.shape
-            out = layer.view(len(layer), height, width, -1, lanes).permute(0, 4, 3, 1, 2)
-        else:
-            out = layer.transpose(1, 2)
-        return out.flatten(0, 1)[start : start + count]
+        return CpuKept(self._engine, self._plan, self._threads, count, seed, first, ham)
 
     def log_prob(self, spins: Any) -> torch.Tensor:
         s = as_spins(spins, self._engine.num_sites)
         return torch.from_numpy(self._engine.log_prob(s.numpy(), self._threads))
+
+
+class CpuKept(Kept):
+    """Pre-activations stay in the engine's layout: [groups, units, lanes] for every linear layer, with Z2 for the
+    spins as drawn and then for the flipped ones."""
+
+    def __init__(
+        self, engine: _cpu.Sampler, plan: Plan, threads: int, count: int, seed: int, first: int, ham: Hamiltonian | None
+    ) -> None:
+        spins, log_q, energy, flipped, self._layers = engine.sample(
+            count, seed, first, threads, _native(ham), keep=True
+        )
+        self.spins, self.log_q = torch.from_numpy(spins), torch.from_numpy(log_q)
+        self.energy = None if energy is None else torch.from_numpy(energy)
+        self._drawn = np.where(flipped[:, None], -spins, spins)
+        self._engine, self._plan, self._threads, self._first = engine, plan, threads, first
+
+    def gradient(self, weight: torch.Tensor) -> list[LayerGradient]:
+        flat = self._engine.gradient(
+            self._drawn, weight.detach().double().numpy(), self._first, self._layers, self._threads
+        )
+        names = [field.name for field in fields(LayerGradient)]
+        assert not isinstance(self._plan, MixturePlan)
+        gradients = []
+        for index, layer in enumerate(self._plan.layers):
+            tensors = {}
+            for name, values in zip(names, flat[index * len(names) :], strict=False):
+                like = getattr(layer, name, None)
+                tensors[name] = None if like is None else torch.from_numpy(values).view(like.shape)
+            gradients.append(LayerGradient(**tensors))
+        return gradients
 
 
 def _native(ham: Hamiltonian | None) -> _cpu.EnergyModel | None:

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from vanfast._spins import as_spins
 from vanfast.networks.layers import LinearLayer
-from vanfast.networks.plan import Plan
+from vanfast.networks.plan import LayerGradient, Plan
 
 
 class Network(nn.Module, ABC):
@@ -59,29 +59,26 @@ class Network(nn.Module, ABC):
         """The class name and constructor arguments as JSON values; `networks.from_config` is the inverse."""
 
     @abstractmethod
-    def _log_q_theta(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
+    def _log_q_theta(self, spins: Tensor) -> Tensor:
         """ln q_theta, float64 [B], of int8 spins [B, N]."""
 
-    def log_prob(self, spins: Any, activations: Sequence[Tensor] | None = None) -> Tensor:
+    def log_prob(self, spins: Any) -> Tensor:
         """ln q(s), float64 [B], differentiable with respect to the parameters.
 
-        `activations` is for training on samples whose sampling pass kept its pre-activations: one tensor for each
-        linear layer (of a residual block: the channel layer's output, then the block's output with its input added),
-        as the layer itself would give it: [B, C, Ly, Lx] of a PixelCNN, [B, n_out] in drawing order of the others.
-        Forward values are then taken from it and only backward does work. That spins and activations belong together
-        is not checked. With `z2` it holds 2B rows, those of the spins and then those of the flipped spins; or B rows,
-        those of the spins alone, and the flipped spins cost one ordinary pass.
-
-        Raises ValueError for spins that are not +-1 or of another size, and for activations that do not fit.
+        Raises ValueError for spins that are not +-1 or of another size.
         """
         s = as_spins(spins, self.num_sites).to(self.device)
         if not self.z2:
-            return self._log_q_theta(s, activations)
-        if activations is not None and len(activations) and len(activations[0]) == len(s):
-            both = torch.stack([self._log_q_theta(s, activations), self._log_q_theta(-s, None)])
-        else:
-            both = self._log_q_theta(torch.cat([s, -s]), activations).unflatten(0, (2, len(s)))
+            return self._log_q_theta(s)
+        both = self._log_q_theta(torch.cat([s, -s])).unflatten(0, (2, len(s)))
         return torch.logaddexp(both[0], both[1]) - math.log(2)
+
+    def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
+        """Adds gradients with respect to the tensors of `plan()`, layer by layer, to the parameters' `.grad`.
+
+        What a backend's backward pass gives. Raises ValueError when the layers do not match the plan's.
+        """
+        raise ValueError(f"{type(self).__name__} takes no gradients of plan layers")
 
     def forward(self, spins: Any) -> Tensor:
         """The same as `log_prob`."""
@@ -135,25 +132,20 @@ class LayeredNetwork(Network):
     def _input(self, spins: Tensor) -> Tensor:
         """Spins [B, N] in the parameters' dtype as the first layer takes them, in drawing order."""
 
-    def _output(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
+    def _output(self, spins: Tensor) -> Tensor:
         """Logits [B, N] in drawing order of int8 spins [B, N] in raster order."""
-        if activations is not None and len(activations) != len(self.steps):
-            raise ValueError(
-                f"activations has {len(activations)} tensors, expected one for each of {len(self.steps)} linear layers"
-            )
         z, before = self._input(spins.to(self.dtype)), None
-        for i, step in enumerate(self.stack):
+        for step in self.stack:
             active = z if step.slope is None else functional.prelu(z, step.slope)
-            given = None if activations is None else activations[i]
-            z, before = step.layer(active, before if step.skip else None, given), z
+            z, before = step.layer(active, before if step.skip else None), z
         return z.flatten(1)
 
     def logits(self, spins: Any) -> Tensor:
-        out = self._output(as_spins(spins, self.num_sites).to(self.device), None)
+        out = self._output(as_spins(spins, self.num_sites).to(self.device))
         return out if self.order is None else out[:, torch.argsort(self.order).to(out.device)]
 
-    def _log_q_theta(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
-        out = self._output(spins, activations).double()
+    def _log_q_theta(self, spins: Tensor) -> Tensor:
+        out = self._output(spins).double()
         drawn = spins if self.order is None else spins[:, self.order.to(spins.device)]
         return functional.logsigmoid(drawn * out).sum(1)
 
@@ -165,6 +157,14 @@ class LayeredNetwork(Network):
 
     def _slope_parameters(self) -> int:
         return sum(step.slope.numel() for step in self.stack if isinstance(step.slope, nn.Parameter))
+
+
+def add_to_grad(parameter: Tensor | None, gradient: Tensor | None) -> None:
+    """Adds to `.grad` of a parameter that is there and wants it."""
+    if parameter is None or gradient is None or not parameter.requires_grad:
+        return
+    gradient = gradient.to(parameter).view_as(parameter)
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
 def snapshot(tensor: Tensor) -> Tensor:

@@ -1,7 +1,7 @@
 """Masked layers. Half of each kernel is closed by its mask, and that half is not multiplied: convolutions keep the rows
 of the kernel up to the site's own, linear layers work in blocks of rows that see a run of first columns.
 
-Every layer takes `given`, its own output when that is already known (see `given.py`), and `skip`, a term to add.
+Every layer takes `skip`, a term to add to its output.
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-
-from vanfast.networks import given as known
 
 MIN_BLOCK_ROWS = 64  # below this a matrix product costs more in calls than the mask saves
 MAX_BLOCKS = 4  # the work left is (1 + 1/blocks)/2 of the full product; more blocks were slower in training (VAN dense)
@@ -41,8 +39,8 @@ class LinearLayer(nn.Module, ABC):
     bias: nn.Parameter | None
 
     @abstractmethod
-    def forward(self, x: Tensor, skip: Tensor | None = None, given: Tensor | None = None) -> Tensor:
-        """The layer's output for `x`, plus `skip`; taken from `given` when that is there."""
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
+        """The layer's output for `x`, plus `skip`."""
 
     @abstractmethod
     def masked_weight(self) -> Tensor:
@@ -94,13 +92,11 @@ class MaskedConv2d(LinearLayer):
     def masked_weight(self) -> Tensor:
         return self.weight * self.mask
 
-    def forward(self, x: Tensor, skip: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         k = self.half_kernel
         # Taps that lie outside the lattice from every site are cut off.
         up, side = min(k, x.shape[2] - 1), min(k, x.shape[3] - 1)
         weight = self.masked_weight()[:, :, k - up :, k - side : k + side + 1]
-        if given is not None:
-            return known.conv2d(x, weight, self.bias, skip, given, up, side)
         out = functional.conv2d(functional.pad(x, (side, side, up, 0)), weight, self.bias)
         return out if skip is None else out + skip
 
@@ -138,10 +134,8 @@ class MaskedLinear(LinearLayer):
     def masked_weight(self) -> Tensor:
         return self.weight * self.mask
 
-    def forward(self, x: Tensor, skip: Tensor | None = None, given: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         weight = self.masked_weight()
-        if given is not None:
-            return known.blocked_linear(x, weight, self.bias, skip, given, self.blocks)
         out = torch.cat([functional.linear(x[:, :n], weight[a:b, :n]) for a, b, n in self.blocks], dim=1)
         if self.bias is not None:
             out = out + self.bias
@@ -174,9 +168,7 @@ class ChannelLinear(LinearLayer):
         """The layer as one [N * C, N * C] matrix."""
         return torch.block_diag(*self.weight)
 
-    def forward(self, x: Tensor, skip: Tensor | None = None, given: Tensor | None = None) -> Tensor:
-        if given is not None:
-            return known.channel_linear(x, self.weight, self.bias, skip, given)
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         sites = x.unflatten(1, (self.num_sites, self.channels))
         out = torch.einsum("bni,noi->bno", sites, self.weight).flatten(1)
         if self.bias is not None:
@@ -196,9 +188,7 @@ class PointwiseConv2d(LinearLayer):
         self.weight = nn.Parameter(uniform((channels, channels, 1, 1), bound, generator))
         self.bias = nn.Parameter(uniform((channels,), bound, generator)) if bias else None
 
-    def forward(self, x: Tensor, skip: Tensor | None = None, given: Tensor | None = None) -> Tensor:
-        if given is not None:
-            return known.conv2d(x, self.weight, self.bias, skip, given)
+    def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         out = functional.conv2d(x, self.weight, self.bias)
         return out if skip is None else out + skip
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from vanfast.networks.base import LayeredNetwork, optional_snapshot, snapshot
+from collections.abc import Sequence
+
+from vanfast.networks.base import LayeredNetwork, add_to_grad, optional_snapshot, snapshot
 from vanfast.networks.layers import ChannelLinear, MaskedLinear
-from vanfast.networks.plan import MaskedLayer, MaskedPlan
+from vanfast.networks.plan import LayerGradient, MaskedLayer, MaskedPlan
 
 
 class MaskedNetwork(LayeredNetwork):
@@ -21,6 +23,19 @@ class MaskedNetwork(LayeredNetwork):
                     slope=optional_snapshot(step.slope),
                     skip=step.skip,
                     degree=snapshot(step.layer.degree),
+                    local=isinstance(step.layer, ChannelLinear),
                 )
             )
         return MaskedPlan(self.num_sites, optional_snapshot(self.order), tuple(layers))
+
+    def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
+        if len(gradients) != len(self.steps):
+            raise ValueError(f"gradients has {len(gradients)} layers, the network {len(self.steps)}")
+        for step, gradient in zip(self.stack, gradients, strict=True):
+            weight = gradient.weight
+            if isinstance(step.layer, ChannelLinear):  # the blocks on the diagonal
+                sites, channels = step.layer.num_sites, step.layer.channels
+                weight = weight.view(sites, channels, sites, channels).diagonal(dim1=0, dim2=2).permute(2, 0, 1)
+            add_to_grad(step.layer.weight, weight.contiguous())
+            add_to_grad(step.layer.bias, gradient.bias)
+            add_to_grad(step.slope, gradient.slope)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -34,9 +33,7 @@ class Mixture(Network):
         weights = self.log_weights().to(self.dtype)[None, :, None] + drawn.cumsum(2) - drawn
         return torch.logsumexp(weights + up, 1) - torch.logsumexp(weights + down, 1)
 
-    def _log_q_theta(self, spins: Tensor, activations: Sequence[Tensor] | None) -> Tensor:
-        if activations is not None:
-            raise ValueError(f"activations must be None: {type(self).__name__} has no layers")
+    def _log_q_theta(self, spins: Tensor) -> Tensor:
         x = self.fields.double()
         # ln sigmoid(s x) = s x / 2 + (ln sigmoid(x) + ln sigmoid(-x)) / 2 makes the sum over sites a matrix product.
         even = (functional.logsigmoid(x) + functional.logsigmoid(-x)).sum(1) / 2

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
 from vanfast.networks._arguments import flag, generator, integer, lattice
-from vanfast.networks.base import LayeredNetwork, Step, optional_snapshot, snapshot
+from vanfast.networks.base import LayeredNetwork, Step, add_to_grad, optional_snapshot, snapshot
 from vanfast.networks.layers import MaskedConv2d, PointwiseConv2d, slopes
-from vanfast.networks.plan import ConvLayer, ConvPlan
+from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient
 
 
 class PixelCNN(LayeredNetwork):
@@ -78,6 +79,20 @@ class PixelCNN(LayeredNetwork):
             )
             pointwise = None
         return ConvPlan(self.shape, self.half_kernel, tuple(layers))
+
+    def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
+        steps = iter(self.stack)
+        if len(gradients) != self.depth:
+            raise ValueError(f"gradients has {len(gradients)} layers, the network {self.depth}")
+        for gradient in gradients:
+            step = next(steps)
+            if isinstance(step.layer, PointwiseConv2d):
+                add_to_grad(step.layer.weight, gradient.pointwise)
+                add_to_grad(step.layer.bias, gradient.pointwise_bias)
+                step = next(steps)
+            add_to_grad(step.layer.weight, gradient.weight)
+            add_to_grad(step.layer.bias, gradient.bias)
+            add_to_grad(step.slope, gradient.slope)
 
     def config(self) -> dict[str, Any]:
         return {

@@ -48,7 +48,7 @@ class MaskedLayer:
 
     The degree of a unit is the number of first drawn sites it may depend on. Input position j is visible to a unit of
     the first layer iff j < degree, a unit of the previous layer iff its degree <= degree. Degrees never decrease with
-    the index of the unit. A layer may be sparser than its degrees allow (the channel layer of a residual block).
+    the index of the unit. A `local` layer (the channel layer of a residual block) sees units of its own degree only.
     """
 
     weight: torch.Tensor  # [n_out, n_in], masked entries are 0
@@ -56,6 +56,7 @@ class MaskedLayer:
     slope: torch.Tensor | None  # [n_in]; None: the input is taken as it is
     skip: bool  # adds z_{l-2}, the input of the previous linear layer
     degree: torch.Tensor  # int64 [n_out]
+    local: bool = False  # a unit sees units of its own degree only
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,6 +79,18 @@ class MixturePlan:
     num_sites: int
     log_weights: torch.Tensor  # float64 [K], their LSE is 0
     logits: torch.Tensor  # [K, N]
+
+
+@dataclass(frozen=True, eq=False)
+class LayerGradient:
+    """Gradients with respect to one plan layer's tensors, in their shapes; None where the layer has no such tensor.
+    Entries that the layer's mask closes are 0."""
+
+    weight: torch.Tensor
+    bias: torch.Tensor | None = None
+    slope: torch.Tensor | None = None
+    pointwise: torch.Tensor | None = None
+    pointwise_bias: torch.Tensor | None = None
 
 
 Plan = ConvPlan | MaskedPlan | MixturePlan
