@@ -292,7 +292,7 @@ def test_exact_picks_a_method(capsys):
     words = ["exact", "--model", "sk", "--N", 20, "--beta", 1, "--method", "nmf", "tap", "bethe"]
     code, out, _ = call(capsys, *words)
     assert code == 0
-    assert [line.split()[1] for line in out.splitlines() if line.startswith("  1 ")] == ["nmf", "tap", "bethe"]
+    assert [line.split()[1] for line in out.splitlines() if line.split()[:1] == ["1"]] == ["nmf", "tap", "bethe"]
 
 
 def test_info(capsys):

@@ -33,7 +33,7 @@ class Draw:
 
 
 def draw(sampler: Sampler, count: int, seed: int, first: int, chunk: int | None) -> Draw:
-    """Draws samples first .. first + count - 1; `chunk` bounds memory and, by the contract of randomness, nothing else."""
+    """Draws samples first .. first + count - 1; `chunk` bounds memory and changes nothing else."""
     begin = time.perf_counter()
     size = min(chunk or count, count)
     kept = sampler.sample_and_keep(count, seed=seed, first=first) if size == count else None
