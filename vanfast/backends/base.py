@@ -45,7 +45,7 @@ class Program(ABC):
         """
 
     def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> Kept | None:
-        """The same samples as `sample`, ready for their gradient; None where the backend has no backward pass of its own for this network."""
+        """The same samples as `sample`, ready for their gradient; None where there is no backward pass for it."""
         return None
 
     @abstractmethod

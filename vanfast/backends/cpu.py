@@ -74,10 +74,11 @@ class CpuKept(Kept):
         assert not isinstance(self._plan, MixturePlan)
         gradients = []
         for index, layer in enumerate(self._plan.layers):
-            tensors = {}
-            for name, values in zip(names, flat[index * len(names) :], strict=False):
+            tensors: dict[str, Any] = dict.fromkeys(names)
+            for name, values in zip(names, flat[index * len(names) : (index + 1) * len(names)], strict=True):
                 like = getattr(layer, name, None)
-                tensors[name] = None if like is None else torch.from_numpy(values).view(like.shape)
+                if like is not None:
+                    tensors[name] = torch.from_numpy(values).view(like.shape)
             gradients.append(LayerGradient(**tensors))
         return gradients
 

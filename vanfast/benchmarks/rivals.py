@@ -77,7 +77,7 @@ def sample_naive(plan: ConvPlan | MaskedPlan, batch: int, sites: int | None = No
 def sample_cached(plan: ConvPlan | MaskedPlan, batch: int, sites: int | None = None) -> float:
     """Seconds for `batch` samples, activations cached, one site at a time; `sites` as in `sample_naive`, taken from
     the middle of the lattice."""
-    return (_cached_conv if isinstance(plan, ConvPlan) else _cached_masked)(plan, batch, sites)  # type: ignore[operator]
+    return _cached_conv(plan, batch, sites) if isinstance(plan, ConvPlan) else _cached_masked(plan, batch, sites)
 
 
 def _cached_conv(plan: ConvPlan, batch: int, sites: int | None) -> float:
