@@ -2,15 +2,16 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test lint install bench clean
+.PHONY: demo test lint slow install bench clean
 
 install: $(VENV)/installed
 
 $(VENV)/installed: pyproject.toml setup.py constraints.txt $(shell find csrc -type f)
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt 'setuptools>=77' 'pybind11>=2.12' torch
-	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation -e '.[dev]'
+	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
+	$(PIP) 'setuptools>=77' 'pybind11>=2.12' torch
+	$(PIP) --no-build-isolation -e '.[dev]'
 	touch $@
 
 demo: install
@@ -18,10 +19,14 @@ demo: install
 
 lint: install
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: install lint
+test: lint
 	$(BIN)/python -m pytest
+
+slow: install
+	$(BIN)/python -m pytest -m slow
 
 bench: install
 	$(BIN)/vanfast bench

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +43,11 @@ class BuildExt(build_ext):
 
     Other compilers or flags in the environment are not noticed: use --force, or remove build/.
     """
+
+    def finalize_options(self):
+        super().finalize_options()
+        if self.editable_mode:  # its objects would go to a folder that is thrown away
+            self.build_temp = f"build/temp.{self.plat_name}-{sys.implementation.cache_tag}"
 
     def build_extensions(self):
         compile_all = self.compiler.compile

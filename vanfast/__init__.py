@@ -1,5 +1,13 @@
 """vanfast: fast exact sampling from autoregressive networks for statistical mechanics."""
 
+try:
+    import vanfast._cpu as _cpu  # noqa: F401
+except ImportError as error:
+    raise ImportError(
+        f"vanfast's C++ module is missing or does not fit this Python ({error}); build it: `pip install .`, or"
+        " `python setup.py build_ext --inplace` in a working copy"
+    ) from error
+
 from vanfast import exact, hamiltonians, networks, observables, store
 from vanfast.sampler import Batch, Sampler
 from vanfast.saving import load
