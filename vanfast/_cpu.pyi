@@ -55,7 +55,12 @@ def philox(seed: int, sample: int, block: int, stream: int) -> list[int]: ...
 
 # csrc/cpu/bind_enumerate.cpp
 def enumerate(
-    num_sites: int, edges: np.ndarray, couplings: np.ndarray, fields: np.ndarray, beta: float, threads: int,
+    num_sites: int,
+    edges: np.ndarray,
+    couplings: np.ndarray,
+    fields: np.ndarray,
+    beta: float,
+    threads: int,
     log_prob: bool,
 ) -> dict[str, Any]: ...
 def transfer(

@@ -106,8 +106,13 @@ def test_patterns_are_summed_as_integers() -> None:
 
 @pytest.mark.parametrize(
     "ham",
-    [H.EdwardsAnderson((6, 11), "gaussian"), H.SherringtonKirkpatrick(70), H.CurieWeiss(30, 0.7, 0.1),
-     random_graph(75, 0.4, seed=6), random_graph(300, 0.01, seed=7)],
+    [
+        H.EdwardsAnderson((6, 11), "gaussian"),
+        H.SherringtonKirkpatrick(70),
+        H.CurieWeiss(30, 0.7, 0.1),
+        random_graph(75, 0.4, seed=6),
+        random_graph(300, 0.01, seed=7),
+    ],
     ids=lambda ham: ham.describe(),
 )
 def test_energy_does_not_depend_on_batch_threads_or_chunks(ham: H.Hamiltonian) -> None:

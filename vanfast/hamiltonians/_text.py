@@ -125,8 +125,11 @@ def _is_header(tokens: list[str]) -> bool:
 def _read_comment(lines: _Lines, text: str, number: int) -> None:
     tokens = text.lstrip().lstrip("#").split()
     lengths = {"num_sites": (1,), "index_base": (1,), "shape": range(1, 64)}
-    if tokens and tokens[0] in lengths and len(tokens) - 1 in lengths[tokens[0]] and all(
-        token.isascii() and token.isdigit() for token in tokens[1:]
+    if (
+        tokens
+        and tokens[0] in lengths
+        and len(tokens) - 1 in lengths[tokens[0]]
+        and all(token.isascii() and token.isdigit() for token in tokens[1:])
     ):
         lines.comments[tokens[0]] = [int(token) for token in tokens[1:]], number
 
@@ -139,8 +142,9 @@ def _check_header(lines: _Lines) -> None:
         lines.refuse(line, f"expected at least one site in 'n m', found n = {sites}")
     if edges != len(lines.sites):
         lines.refuse(
-            line, f"'{sites} {edges}' announces {edges} edges, but {len(lines.sites)} follow "
-            "(where this line is the field of a site, say format='edges')"
+            line,
+            f"'{sites} {edges}' announces {edges} edges, but {len(lines.sites)} follow "
+            "(where this line is the field of a site, say format='edges')",
         )
 
 

@@ -133,7 +133,8 @@ class Hamiltonian:
 
     def __repr__(self) -> str:
         arguments = (
-            f"{name}=<{'x'.join(str(n) for n in value.shape)} array>" if isinstance(value, np.ndarray)
+            f"{name}=<{'x'.join(str(n) for n in value.shape)} array>"
+            if isinstance(value, np.ndarray)
             else f"{name}={value!r}"
             for name, value in self._arguments().items()
         )
@@ -148,9 +149,7 @@ def _frozen(array: np.ndarray) -> np.ndarray:
     return array
 
 
-def gather_bonds(
-    num_sites: int, i: np.ndarray, j: np.ndarray, couplings: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def gather_bonds(num_sites: int, i: np.ndarray, j: np.ndarray, couplings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Sorted unique pairs int32 [M, 2] with i < j and their couplings; couplings of the same pair add."""
     low, high = np.minimum(i, j).astype(np.int64), np.maximum(i, j).astype(np.int64)
     keys, inverse = np.unique(low * num_sites + high, return_inverse=True)

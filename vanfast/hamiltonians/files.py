@@ -82,8 +82,14 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
     """
     name = fspath(path)
     if Path(name).suffix == ".npz":
-        np.savez(name, edges=ham.edges, couplings=ham.couplings, h=ham.fields,
-                 num_sites=np.int64(ham.num_sites), shape=np.array(ham.shape))
+        np.savez(
+            name,
+            edges=ham.edges,
+            couplings=ham.couplings,
+            h=ham.fields,
+            num_sites=np.int64(ham.num_sites),
+            shape=np.array(ham.shape),
+        )
         return
     with open(name, "w", encoding="utf-8") as file:
         file.write(f"# {ham.describe()}\n# num_sites {ham.num_sites}\n# index_base 0\n")
@@ -94,9 +100,7 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
         file.writelines(f"{i} {h!r}\n" for i, h in enumerate(ham.fields.tolist()) if h)
 
 
-def _load_arrays(
-    name: str, format: str, index_base: int, num_sites: int | None, sign: int, shape: Any
-) -> Pairwise:
+def _load_arrays(name: str, format: str, index_base: int, num_sites: int | None, sign: int, shape: Any) -> Pairwise:
     try:
         with np.errstate(all="ignore"):
             content = np.load(name, allow_pickle=False)
@@ -112,9 +116,7 @@ def _load_arrays(
     return system
 
 
-def _of_arrays(
-    arrays: Mapping[str, Any], index_base: int, num_sites: int | None, sign: int, shape: Any
-) -> Pairwise:
+def _of_arrays(arrays: Mapping[str, Any], index_base: int, num_sites: int | None, sign: int, shape: Any) -> Pairwise:
     h = arrays.get("h", arrays.get("fields"))
     if shape is None and "shape" in arrays:
         shape = tuple(arrays["shape"].tolist())

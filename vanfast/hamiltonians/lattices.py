@@ -84,7 +84,12 @@ class IsingSquare(Lattice):
     STEPS: Steps = ((0, 1), (1, 0))
 
     def __init__(
-        self, L: int | None = None, coupling: Any = 1.0, boundary: Any = "periodic", field: Any = 0.0, *,
+        self,
+        L: int | None = None,
+        coupling: Any = 1.0,
+        boundary: Any = "periodic",
+        field: Any = 0.0,
+        *,
         shape: Any = None,
     ) -> None:
         super().__init__(_extent(L, shape, 2), self.STEPS, coupling, boundary, field)
@@ -99,7 +104,12 @@ class IsingTriangular(Lattice):
     STEPS: Steps = ((0, 1), (1, 0), (1, 1))
 
     def __init__(
-        self, L: int | None = None, coupling: Any = 1.0, boundary: Any = "periodic", field: Any = 0.0, *,
+        self,
+        L: int | None = None,
+        coupling: Any = 1.0,
+        boundary: Any = "periodic",
+        field: Any = 0.0,
+        *,
         shape: Any = None,
     ) -> None:
         super().__init__(_extent(L, shape, 2), self.STEPS, coupling, boundary, field)
@@ -114,7 +124,12 @@ class IsingCubic(Lattice):
     STEPS: Steps = ((0, 0, 1), (0, 1, 0), (1, 0, 0))
 
     def __init__(
-        self, L: int | None = None, coupling: Any = 1.0, boundary: Any = "periodic", field: Any = 0.0, *,
+        self,
+        L: int | None = None,
+        coupling: Any = 1.0,
+        boundary: Any = "periodic",
+        field: Any = 0.0,
+        *,
         shape: Any = None,
     ) -> None:
         super().__init__(_extent(L, shape, 3), self.STEPS, coupling, boundary, field)

@@ -16,14 +16,24 @@ from vanfast.hamiltonians.pairwise import CurieWeiss, Pairwise, SherringtonKirkp
 CLASSES: dict[str, type[Hamiltonian]] = {
     cls.__name__: cls
     for cls in (
-        IsingSquare, IsingTriangular, IsingCubic, EdwardsAnderson,
-        Pairwise, SherringtonKirkpatrick, Hopfield, CurieWeiss,
+        IsingSquare,
+        IsingTriangular,
+        IsingCubic,
+        EdwardsAnderson,
+        Pairwise,
+        SherringtonKirkpatrick,
+        Hopfield,
+        CurieWeiss,
     )
 }
 
 
 def _edwards_anderson(
-    L: int | None = None, shape: Any = None, disorder: str = "pm", seed: int = 0, boundary: Any = "periodic",
+    L: int | None = None,
+    shape: Any = None,
+    disorder: str = "pm",
+    seed: int = 0,
+    boundary: Any = "periodic",
     field: Any = 0.0,
 ) -> EdwardsAnderson:
     if (L is None) == (shape is None):
