@@ -17,9 +17,19 @@ from vanfast.training import StepRecord  # noqa: E402
 def history(count=50):
     return [
         StepRecord(
-            step=t, beta=0.5 * (1 - 0.8**t), rung=0, loss=0.0, free_energy_per_site=-2 + 1 / (t + 1) if t else math.nan,
-            free_energy_std_per_site=0.1, energy_per_site=-1.0, entropy_per_site=0.3, ess=0.5, gradient_norm=1.0,
-            learning_rate=1e-3, sample_seconds=0.1, step_seconds=0.2,
+            step=t,
+            beta=0.5 * (1 - 0.8**t),
+            rung=0,
+            loss=0.0,
+            free_energy_per_site=-2 + 1 / (t + 1) if t else math.nan,
+            free_energy_std_per_site=0.1,
+            energy_per_site=-1.0,
+            entropy_per_site=0.3,
+            ess=0.5,
+            gradient_norm=1.0,
+            learning_rate=1e-3,
+            sample_seconds=0.1,
+            step_seconds=0.2,
         )
         for t in range(count)
     ]
@@ -38,7 +48,9 @@ def test_training_curve_shows_mean_band_and_exact_value():
     assert set(exact.get_ydata()) == {-2.0}
     assert len(a.collections) == 1
     assert [text.get_text() for text in a.get_legend().get_texts()] == [
-        "± one standard deviation of a sample", "network", "exact",
+        "± one standard deviation of a sample",
+        "network",
+        "exact",
     ]
     low, high = a.get_ylim()
     assert low < -2.08 < -1.9 < high

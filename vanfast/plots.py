@@ -62,8 +62,15 @@ def training_curve(
     step = np.array([record.step + 1 for record in kept])
     energy = np.array([record.free_energy_per_site for record in kept])
     spread = np.array([record.free_energy_std_per_site for record in kept])
-    axes.fill_between(step, energy - spread, energy + spread, color=NETWORK, alpha=0.2, linewidth=0,
-                      label="± one standard deviation of a sample")
+    axes.fill_between(
+        step,
+        energy - spread,
+        energy + spread,
+        color=NETWORK,
+        alpha=0.2,
+        linewidth=0,
+        label="± one standard deviation of a sample",
+    )
     axes.plot(step, energy, color=NETWORK, linewidth=1.4, label="network")
     if exact is not None:
         chosen = np.unique(np.linspace(0, len(kept) - 1, min(len(kept), 300)).astype(int))
@@ -80,24 +87,32 @@ def training_curve(
     axes.legend(loc="best")
 
 
-def convergence(
-    axes: Any, history: Sequence[StepRecord], exact: Callable[[float], float | None] | None = None
-) -> None:
+def convergence(axes: Any, history: Sequence[StepRecord], exact: Callable[[float], float | None] | None = None) -> None:
     """Logarithmic: standard deviation of a sample's free energy, and the distance of the mean from the exact value.
 
     Both go to zero as the network becomes the Boltzmann distribution (VAN, supplement, eqs. 17 to 20).
     """
     kept = [record for record in history if np.isfinite(record.free_energy_per_site)]
     step = np.array([record.step + 1 for record in kept])
-    axes.semilogy(step, [record.free_energy_std_per_site for record in kept], color=NETWORK, linewidth=1.2,
-                  label="standard deviation of a sample")
+    axes.semilogy(
+        step,
+        [record.free_energy_std_per_site for record in kept],
+        color=NETWORK,
+        linewidth=1.2,
+        label="standard deviation of a sample",
+    )
     values = [] if exact is None else [exact(record.beta) for record in kept]
     if values and all(value is not None for value in values):
         excess = np.array([record.free_energy_per_site for record in kept]) - np.array(values, dtype=np.float64)
         width = max(1, min(20, len(excess) // 10))
         smooth = np.convolve(excess, np.full(width, 1.0 / width), mode="valid")
-        axes.semilogy(step[width - 1 :], np.abs(smooth), color=EXACT, linewidth=1.2,
-                      label=f"excess of F over the exact value (mean of {width} steps)")
+        axes.semilogy(
+            step[width - 1 :],
+            np.abs(smooth),
+            color=EXACT,
+            linewidth=1.2,
+            label=f"excess of F over the exact value (mean of {width} steps)",
+        )
     axes.set_xlim(0, step[-1])
     axes.set_xlabel("training step")
     axes.set_ylabel("per site")

@@ -38,8 +38,6 @@ def same_thermodynamics():
 
     def check(result, expected, tolerance=1e-11):
         for name in ("log_z", "free_energy", "energy", "entropy", "heat_capacity"):
-            assert getattr(result, name) == pytest.approx(
-                getattr(expected, name), rel=tolerance, abs=tolerance
-            ), name
+            assert getattr(result, name) == pytest.approx(getattr(expected, name), rel=tolerance, abs=tolerance), name
 
     return check

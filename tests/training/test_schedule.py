@@ -9,8 +9,17 @@ from vanfast.training.schedule import Cosine, Plateau, Schedule, make_schedule
 from vanfast.training.settings import Settings
 
 DEFAULTS = {
-    "beta": 0.5, "steps": 10, "batch": 100, "seed": 0, "learning_rate": 1e-3, "adam_betas": (0.9, 0.99),
-    "anneal": None, "clip_norm": 1.0, "micro_batch": None, "schedule": "constant", "precision": "fp32",
+    "beta": 0.5,
+    "steps": 10,
+    "batch": 100,
+    "seed": 0,
+    "learning_rate": 1e-3,
+    "adam_betas": (0.9, 0.99),
+    "anneal": None,
+    "clip_norm": 1.0,
+    "micro_batch": None,
+    "schedule": "constant",
+    "precision": "fp32",
 }
 
 

@@ -74,8 +74,12 @@ def _log_binomials(N: int) -> np.ndarray:
     k = np.arange(1.0, N)
     rest = N - k
     result[1:-1] = (
-        -k * np.log(k / N) - rest * np.log(rest / N) + 0.5 * np.log(N / (2 * np.pi * k * rest))
-        + _stirling_rest(np.array([float(N)])) - _stirling_rest(k) - _stirling_rest(rest)
+        -k * np.log(k / N)
+        - rest * np.log(rest / N)
+        + 0.5 * np.log(N / (2 * np.pi * k * rest))
+        + _stirling_rest(np.array([float(N)]))
+        - _stirling_rest(k)
+        - _stirling_rest(rest)
     )
     return result
 

@@ -40,9 +40,7 @@ def states(num_sites: int) -> np.ndarray:
     return 2 * bits.astype(np.int8) - 1
 
 
-def enumerate(
-    ham: PairSystem, beta: float, *, log_prob: bool = False, threads: int | None = None
-) -> Enumeration:
+def enumerate(ham: PairSystem, beta: float, *, log_prob: bool = False, threads: int | None = None) -> Enumeration:
     """Exact thermodynamics, magnetisations and correlations of up to 24 spins, by visiting every state.
 
     Args:
@@ -57,9 +55,7 @@ def enumerate(
     beta = check_beta(beta)
     if ham.num_sites > MAX_SITES:
         raise ValueError(f"enumeration takes at most {MAX_SITES} sites, this Hamiltonian has {ham.num_sites}")
-    sums = _cpu.enumerate(
-        ham.num_sites, ham.edges, ham.couplings, ham.fields, beta, check_threads(threads), log_prob
-    )
+    sums = _cpu.enumerate(ham.num_sites, ham.edges, ham.couplings, ham.fields, beta, check_threads(threads), log_prob)
     ground = sums["min_energy"]
     excess, log_sum = sums["mean_excess"], sums["log_sum"]
     log_z = log_sum - beta * ground

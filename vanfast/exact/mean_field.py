@@ -75,8 +75,14 @@ def naive_mean_field(
         energy = -float(ham.couplings @ correlation + ham.fields @ m)
         entropy = entropy_of_spins(m)
         results.append(
-            MeanField(**_thermodynamics(ham, beta, energy, entropy), magnetization=m, correlation=correlation,
-                      converged=residual < tolerance, iterations=iteration, residual=residual)
+            MeanField(
+                **_thermodynamics(ham, beta, energy, entropy),
+                magnetization=m,
+                correlation=correlation,
+                converged=residual < tolerance,
+                iterations=iteration,
+                residual=residual,
+            )
         )
     return min(results, key=lambda result: result.free_energy)
 
@@ -132,8 +138,15 @@ def tap(
         entropy = entropy_of_spins(m) - 0.5 * beta * float(ham.couplings @ reaction)
         plefka = 1 - beta**2 * float(free @ couplings.apply(free, power=2)) / ham.num_sites
         results.append(
-            TapResult(**_thermodynamics(ham, beta, energy, entropy), magnetization=m, correlation=correlation,
-                      converged=residual < tolerance, iterations=iteration, residual=residual, plefka=plefka)
+            TapResult(
+                **_thermodynamics(ham, beta, energy, entropy),
+                magnetization=m,
+                correlation=correlation,
+                converged=residual < tolerance,
+                iterations=iteration,
+                residual=residual,
+                plefka=plefka,
+            )
         )
     return min(results, key=lambda result: (not result.converged, result.plefka < 0, result.free_energy))
 

@@ -105,9 +105,7 @@ def _log_z_excess(m: int, n: int, K: float) -> _Series:
     rising = _Series(
         half * 2 * math.log(-math.expm1(-2 * K)), half * 4 / math.expm1(2 * K), half * -2 / math.sinh(K) ** 2
     )
-    falling = _Series(
-        half * (2 * math.log1p(u) - 4 * K), half * (2 * math.tanh(K) - 6), half * 2 / math.cosh(K) ** 2
-    )
+    falling = _Series(half * (2 * math.log1p(u) - 4 * K), half * (2 * math.tanh(K) - 6), half * 2 / math.cosh(K) ** 2)
     terms.append(even.bulk + even.plus + rising)
     if even.minus is not None:
         terms.append(even.bulk + even.minus + falling)
@@ -154,9 +152,7 @@ def _modes(angle: np.ndarray, m: int, K: float, u: float) -> _Modes:
     # derivatives of ln(1 + e), and of t = sum ln tanh(m g / 2) so that P- = P+ exp(t)
     rate, bend = m * gamma1, m * gamma2
     filled = e / (1 + e)
-    plus = _Series(
-        np.log1p(e).sum(), -(filled * rate).sum(), (filled * ((1 - filled) * rate**2 - bend)).sum()
-    )
+    plus = _Series(np.log1p(e).sum(), -(filled * rate).sum(), (filled * ((1 - filled) * rate**2 - bend)).sum())
     cosech, coth = 2 * e / (1 - e * e), (1 + e * e) / (1 - e * e)
     t = _Series(
         (np.log1p(-e) - np.log1p(e)).sum(),
@@ -164,9 +160,7 @@ def _modes(angle: np.ndarray, m: int, K: float, u: float) -> _Modes:
         ((bend - rate**2 * coth) * cosech).sum(),
     )
     share = math.exp(t.value) / (1 + math.exp(t.value))  # P- / (P+ + P-)
-    both = _Series(
-        math.log1p(math.exp(t.value)), share * t.first, share * (t.second + (1 - share) * t.first**2)
-    )
+    both = _Series(math.log1p(math.exp(t.value)), share * t.first, share * (t.second + (1 - share) * t.first**2))
     if t.value == 0:
         return _Modes(bulk, plus + both, None)
     ratio = 1 / math.expm1(-t.value)  # P- / (P+ - P-)

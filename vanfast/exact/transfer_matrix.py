@@ -53,8 +53,9 @@ def transfer_matrix(ham: PairSystem, beta: float, *, threads: int | None = None)
     settings = 2 ** len(plan.given) // (2 if halved else 1)
     spins = _given_spins(len(plan.given), settings)
     base = _given_energy(ham, plan.given, spins)
-    log_z, energy, variance = _cpu.transfer(**_columns(ham, plan), settings=settings, beta=beta, cut=plan.cut,
-                                            threads=workers)
+    log_z, energy, variance = _cpu.transfer(
+        **_columns(ham, plan), settings=settings, beta=beta, cut=plan.cut, threads=workers
+    )
     log_z, energy = log_z - beta * base, energy + base
     top = log_z.max()
     weight = np.exp(log_z - top)

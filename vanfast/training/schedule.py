@@ -68,7 +68,11 @@ class Plateau(Schedule):
 
     name = "plateau"
     arguments: ClassVar[dict[str, float]] = {
-        "factor": 0.5, "patience": 200, "threshold": 1e-5, "window": 50, "lowest": 0.01,
+        "factor": 0.5,
+        "patience": 200,
+        "threshold": 1e-5,
+        "window": 50,
+        "lowest": 0.01,
     }
 
     def __init__(self, **arguments: float) -> None:
