@@ -4,6 +4,7 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <string>
 
@@ -170,6 +171,21 @@ std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats
   return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), nullptr, kernels, std::vector<int64_t>{}, z2);
 }
 
+// Lets Ctrl-C end a long call: asks Python for pending signals a few times a second.
+class SignalPoll {
+ public:
+  void operator()() {
+    const auto now = std::chrono::steady_clock::now();
+    if (now - last_ < std::chrono::milliseconds(100)) return;
+    last_ = now;
+    py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
 // An uninitialised array that vector loads can read.
 py::array_t<float> aligned_array(std::vector<py::ssize_t> shape) {
   size_t size = 1;
@@ -216,7 +232,7 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
   double* q = log_q.mutable_data();
   {
     py::gil_scoped_release release;
-    sampler.sample(seed, first, count, threads, s, q, model, energies, pointers, flips);
+    sampler.sample(seed, first, count, threads, s, q, model, energies, pointers, flips, SignalPoll());
   }
   return py::make_tuple(spins, log_q, energy, flipped, kept);
 }
@@ -247,7 +263,7 @@ std::vector<py::array_t<float>> gradient(const Sampler& sampler, const py::array
   std::vector<std::vector<float>> tensors;
   {
     py::gil_scoped_release release;
-    tensors = sampler.gradient(s, w, first, count, threads, pointers);
+    tensors = sampler.gradient(s, w, first, count, threads, pointers, SignalPoll());
   }
   std::vector<py::array_t<float>> arrays;
   for (const auto& tensor : tensors) arrays.emplace_back(static_cast<py::ssize_t>(tensor.size()), tensor.data());
@@ -262,7 +278,7 @@ py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, p
   double* q = log_q.mutable_data();
   {
     py::gil_scoped_release release;
-    sampler.log_prob(s, count, threads, q);
+    sampler.log_prob(s, count, threads, q, SignalPoll());
   }
   return log_q;
 }

@@ -79,7 +79,7 @@ struct Sampler::Task {
 
 // body(task, first group of the tile, groups) over consecutive runs of groups.
 template <class Body>
-void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, Body&& body) const {
+void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, const Poll& poll, Body&& body) const {
   threads = resolve_threads(threads);
   // large tiles use a weight more often per visit, but every thread should have work until the end
   const int64_t per_tile = std::clamp<int64_t>(groups / (4 * threads), 1, scan_->groups_per_tile());
@@ -89,7 +89,7 @@ void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, Body&
     if (!tasks[thread]) tasks[thread] = std::make_unique<Task>(*scan_, static_cast<int>(per_tile));
     const int64_t from = tile * per_tile;
     body(*tasks[thread], first_group + from, static_cast<int>(std::min(per_tile, groups - from)));
-  });
+  }, poll);
 }
 
 // log_q of 1/2 (q(s) + q(-s)): the flipped spins go through the same blocks as given ones.
@@ -107,12 +107,13 @@ void Sampler::add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& 
 }
 
 void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, int8_t* spins, double* log_q,
-                     const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped) const {
+                     const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped,
+                     const Poll& poll) const {
   if (count <= 0) return;
   const int sites = scan_->num_sites();
   const uint64_t first_group = first / kLanes;
   const int64_t groups = static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1);
-  for_tiles(first_group, groups, threads, [&](Task& task, uint64_t group, int tile_groups) {
+  for_tiles(first_group, groups, threads, poll, [&](Task& task, uint64_t group, int tile_groups) {
     std::fill(task.log_q.begin(), task.log_q.end(), 0.0);
     std::vector<float*> kept;
     for (size_t l = 0; l < keep.size(); ++l) {
@@ -186,7 +187,7 @@ void Sampler::prepare_backward(const int8_t* spins, const double* weight, int64_
 
 std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const double* weight, uint64_t first,
                                                   int64_t count, int threads,
-                                                  const std::vector<const float*>& keep) const {
+                                                  const std::vector<const float*>& keep, const Poll& poll) const {
   const int layers = scan_->num_kept(), passes = z2_ ? 2 : 1;
   const uint64_t first_group = first / kLanes;
   const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1) : 0;
@@ -213,15 +214,15 @@ std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const dou
         gradient_->run(run, *sums[slot], *workspace);
       }
     }
-  });
+  }, poll);
   for (int64_t slot = 1; slot < slots; ++slot) sums[0]->add(*sums[slot]);
   return gradient_->unpack(*sums[0]);
 }
 
-void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* log_q) const {
+void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* log_q, const Poll& poll) const {
   if (count <= 0) return;
   const int sites = scan_->num_sites();
-  for_tiles(0, (count + kLanes - 1) / kLanes, threads, [&](Task& task, uint64_t group, int tile_groups) {
+  for_tiles(0, (count + kLanes - 1) / kLanes, threads, poll, [&](Task& task, uint64_t group, int tile_groups) {
     std::fill(task.log_q.begin(), task.log_q.end(), 0.0);
     for (int g = 0; g < tile_groups; ++g)
       for (int p = 0; p < sites; ++p)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -11,6 +12,9 @@
 #include "cpu/scan.h"
 
 namespace vanfast::cpu {
+
+// Called now and then on the calling thread during long work; may throw to end it.
+using Poll = std::function<void()>;
 
 class Sampler {
  public:
@@ -28,16 +32,17 @@ class Sampler {
   // first / kLanes), followed with Z2 by as many for the pass over the flipped spins. Kept values belong to the spins
   // as drawn, before the symmetry flip that `flipped` [count] (or null) reports.
   void sample(uint64_t seed, uint64_t first, int64_t count, int threads, int8_t* spins, double* log_q,
-              const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped) const;
+              const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped,
+              const Poll& poll) const;
 
   // The plan's gradient of sum_n weight[n] ln q(s_n), from what `sample` kept: spins [count, N] as drawn, before the
   // symmetry flip; keep and first as in `sample`. The sum's order, and so its bytes, is the same for any `threads`.
   bool has_gradient() const { return gradient_ != nullptr; }
   std::vector<std::vector<float>> gradient(const int8_t* spins, const double* weight, uint64_t first, int64_t count,
-                                           int threads, const std::vector<const float*>& keep) const;
+                                           int threads, const std::vector<const float*>& keep, const Poll& poll) const;
 
   // log_q [count] of given spins [count, N] raster, the same bytes as the sampling pass would give.
-  void log_prob(const int8_t* spins, int64_t count, int threads, double* log_q) const;
+  void log_prob(const int8_t* spins, int64_t count, int threads, double* log_q, const Poll& poll) const;
 
  private:
   struct Task;
@@ -45,7 +50,7 @@ class Sampler {
   void prepare_backward(const int8_t* spins, const double* weight, int64_t row0, int64_t count,
                         const float* const* kept, Backward& to) const;
   template <class Body>
-  void for_tiles(uint64_t first_group, int64_t groups, int threads, Body&& body) const;
+  void for_tiles(uint64_t first_group, int64_t groups, int threads, const Poll& poll, Body&& body) const;
   void add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const;
 
   std::unique_ptr<Scan> scan_;

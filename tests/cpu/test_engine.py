@@ -2,6 +2,8 @@
 
 import copy
 import functools
+import signal
+import threading
 
 import numpy as np
 import pytest
@@ -226,3 +228,16 @@ def test_the_module_checks_what_it_is_given():
         sampler.sample(5, 0, 2**64 - 3)
     with pytest.raises(ValueError, match="has 4 sites"):
         sampler.sample(5, 0, 0, 1, vf.hamiltonians.IsingSquare(shape=(2, 2)).native)
+
+
+def test_ctrl_c_ends_a_long_call():
+    """A signal during a call of minutes raises KeyboardInterrupt within a fraction of a second."""
+    net = vf.networks.PixelCNN((16, 16), 3, 64, 6, z2=False)
+    sampler = vf.Sampler(net, backend="cpu", threads=2)
+    sampler.sample(1)
+    timer = threading.Timer(0.3, signal.raise_signal, [signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        sampler.sample(200_000)
+    timer.join()
+    assert len(sampler.sample(5)) == 5
