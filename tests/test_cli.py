@@ -148,10 +148,18 @@ def test_couplings_from_a_file(capsys, tmp_path):
         (["--model", "curie-weiss", "--N", "5", "--field", "0.1"], ["--net", "factorised"], "Factorised", 5),
         (["--model", "ising-cubic", "--L", "2"], ["--net", "mixture", "--components", "3"], "BernoulliMixture", 8),
         (["--model", "ising-triangular", "--shape", "2x3"], ["--residual", "--no-bias"], "PixelCNN", 6),
-        (["--model", "edwards-anderson", "--L", "3", "--disorder", "gaussian", "--model-seed", "4"],
-         ["--net", "dense", "--depth", "2", "--width", "2"], "Dense", 9),
-        (["--model", "ising-square", "--shape", "2,4", "--coupling", "1,-0.5", "--boundary", "open,periodic"],
-         [], "PixelCNN", 8),
+        (
+            ["--model", "edwards-anderson", "--L", "3", "--disorder", "gaussian", "--model-seed", "4"],
+            ["--net", "dense", "--depth", "2", "--width", "2"],
+            "Dense",
+            9,
+        ),
+        (
+            ["--model", "ising-square", "--shape", "2,4", "--coupling", "1,-0.5", "--boundary", "open,periodic"],
+            [],
+            "PixelCNN",
+            8,
+        ),
     ],
 )
 def test_every_model_and_network(capsys, tmp_path, system, net, kind, sites):
@@ -174,8 +182,9 @@ def test_resume_takes_over_the_stored_run(capsys, tmp_path):
     assert "learning_rate of the stored run is 0.01, asked for 0.5" in complaint(
         capsys, "train", "-o", parts, "--resume", "--lr", 0.5
     )
-    assert "ham differs" in complaint(capsys, "train", "-o", parts, "--resume", "--model", "ising-square", "--L", 4,
-                                      "--coupling", 0.5)
+    assert "ham differs" in complaint(
+        capsys, "train", "-o", parts, "--resume", "--model", "ising-square", "--L", 4, "--coupling", 0.5
+    )
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -272,7 +281,10 @@ def test_exact_methods_agree(capsys):
     words = ["exact", *SYSTEM, "--beta", 0.44, 0.6, "--json", "--method", "kaufman", "enumeration", "transfer-matrix"]
     results = json.loads(call(capsys, *words)[1])["results"]
     assert [(r["beta"], r["method"]) for r in results[:4]] == [
-        (0.44, "kaufman"), (0.44, "enumeration"), (0.44, "transfer-matrix"), (0.6, "kaufman"),
+        (0.44, "kaufman"),
+        (0.44, "enumeration"),
+        (0.44, "transfer-matrix"),
+        (0.6, "kaufman"),
     ]
     for key in ("log_z", "energy_per_site", "entropy_per_site", "heat_capacity_per_site"):
         assert results[1][key] == pytest.approx(results[0][key], rel=1e-10)

@@ -28,7 +28,11 @@ SAMPLES = 100_000
 # Two layers whose kernels span the lattice: the last rows must know the first ones, to which the torus joins them.
 NETWORK = {"depth": 2, "width": 32, "half_kernel": 7, "z2": True}
 TRAINING: dict[str, Any] = {
-    "steps": 800, "batch": 500, "learning_rate": 8e-3, "schedule": "cosine", "anneal": 0.98,
+    "steps": 1000,
+    "batch": 1000,
+    "learning_rate": 8e-3,
+    "schedule": "cosine",
+    "anneal": 0.98,
 }
 QUANTITIES = ("free_energy", "energy", "entropy", "heat_capacity")
 
@@ -112,8 +116,13 @@ def run_demo(
     batch = sampler.sample(samples, seed=seed + 1)
     rate = samples / (time.perf_counter() - begin)
     with SampleWriter(
-        folder / "samples.npz", count=samples, num_sites=ham.num_sites, seed=seed + 1, network_digest=digest(net),
-        hamiltonian=ham, extra={"beta": BETA},
+        folder / "samples.npz",
+        count=samples,
+        num_sites=ham.num_sites,
+        seed=seed + 1,
+        network_digest=digest(net),
+        hamiltonian=ham,
+        extra={"beta": BETA},
     ) as writer:
         writer.write(batch.spins, batch.log_q, batch.energy)
     assert batch.energy is not None
@@ -144,14 +153,14 @@ def run_demo(
 def naive_rate(net: Network, batch: int = 1000) -> float:
     """Samples a second of naive sampling: the whole network once for every site, as the VAN paper's code does.
 
-    One evaluation in PyTorch is timed (the best of three, after one to warm up) and multiplied by the number of sites.
+    One evaluation in PyTorch is timed (the best of five, after one to warm up) and multiplied by the number of sites.
     """
     generator = torch.Generator().manual_seed(0)
     spins = torch.randint(0, 2, (batch, net.num_sites), generator=generator, dtype=torch.int8) * 2 - 1
     best = math.inf
     with torch.no_grad():
         net.logits(spins)
-        for _ in range(3):
+        for _ in range(5):
             begin = time.perf_counter()
             net.logits(spins)
             best = min(best, time.perf_counter() - begin)

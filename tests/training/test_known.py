@@ -30,8 +30,13 @@ def test_method(ham, method):
     known = known_values(ham, 0.3)
     assert (known is None) == (method is None)
     assert known_json(known).keys() == (
-        set() if method is None else {
-            "exact_log_z", "exact_free_energy_per_site", "exact_energy_per_site", "exact_entropy_per_site",
+        set()
+        if method is None
+        else {
+            "exact_log_z",
+            "exact_free_energy_per_site",
+            "exact_energy_per_site",
+            "exact_entropy_per_site",
             "exact_heat_capacity_per_site",
         }
     )

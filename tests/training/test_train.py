@@ -55,6 +55,7 @@ def stop_after(step, kind=Stop):
             if kind is Stop:
                 raise Stop
             os.kill(os.getpid(), kind)
+
     return callback
 
 
@@ -88,8 +89,10 @@ def test_resuming_is_exact(tmp_path, uninterrupted, variant, stopped):
 
 def test_resuming_is_exact_on_the_default_backend(tmp_path):
     ham = EdwardsAnderson((5, 7), disorder="gaussian", seed=2)
+
     def net(seed):
         return PixelCNN(shape=(5, 7), depth=3, width=6, half_kernel=2, residual=True, z2=True, seed=seed)
+
     options = {"ham": ham, "backend": "auto", "batch": 150}
     whole = train(net(1), **options)
     with pytest.raises(Stop):
@@ -240,10 +243,12 @@ def test_annealing_that_stops_short_is_told():
 
 def test_divergence_is_told_and_the_checkpoint_stays(tmp_path):
     net = fresh()
+
     def poison(record):
         if record.step == 3:
             net.requires_grad_(False)
             next(net.parameters()).fill_(math.nan)
+
     with pytest.raises(FloatingPointError):
         train(net, out=tmp_path, checkpoint_every=2, callback=poison)
     assert load_run(tmp_path).step == 4
@@ -252,8 +257,11 @@ def test_divergence_is_told_and_the_checkpoint_stays(tmp_path):
 def test_training_finds_the_free_energy_of_small_systems():
     for ham, beta, net in (
         (CurieWeiss(8), 0.8, Dense(8, depth=2, width=2, z2=True, seed=1)),
-        (EdwardsAnderson((2, 4), disorder="gaussian", seed=1, boundary="open"), 0.7,
-         PixelCNN(shape=(2, 4), depth=2, width=8, half_kernel=3, z2=True, seed=1)),
+        (
+            EdwardsAnderson((2, 4), disorder="gaussian", seed=1, boundary="open"),
+            0.7,
+            PixelCNN(shape=(2, 4), depth=2, width=8, half_kernel=3, z2=True, seed=1),
+        ),
     ):
         run = vf.train(net, ham, beta, steps=250, batch=300, learning_rate=0.01, anneal=0.95)
         spins = torch.tensor([[1 - 2 * (n >> k & 1) for k in range(8)] for n in range(256)], dtype=torch.int8)

@@ -10,8 +10,12 @@ from vanfast.cli.parser import positive
 from vanfast.cli.sampling import Pieces, add_sampling_options
 
 _EXTENSIVE = ("free_energy", "energy", "entropy", "heat_capacity")
-_NAMES = {"free_energy": "free energy F/N", "energy": "energy E/N", "entropy": "entropy S/N",
-          "heat_capacity": "heat capacity C/N"}
+_NAMES = {
+    "free_energy": "free energy F/N",
+    "energy": "energy E/N",
+    "entropy": "entropy S/N",
+    "heat_capacity": "heat capacity C/N",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

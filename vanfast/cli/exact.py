@@ -30,24 +30,39 @@ _COLUMNS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_system_options(parser)
-    parser.add_argument("--beta", type=positive, action="extend", nargs="+", required=True, metavar="B",
-                        help="inverse temperature, one or several")
+    parser.add_argument(
+        "--beta",
+        type=positive,
+        action="extend",
+        nargs="+",
+        required=True,
+        metavar="B",
+        help="inverse temperature, one or several",
+    )
     methods = ("auto", *_EXACT, *_APPROXIMATE)
-    parser.add_argument("--method", choices=methods, action="extend", nargs="+", metavar="NAME",
-                        help=f"one or several of {', '.join(methods)} (default: auto, an exact one)")
-    parser.add_argument("--json", action="store_true",
-                        help="print JSON: one object, or a list `results` where there are several")
+    parser.add_argument(
+        "--method",
+        choices=methods,
+        action="extend",
+        nargs="+",
+        metavar="NAME",
+        help=f"one or several of {', '.join(methods)} (default: auto, an exact one)",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print JSON: one object, or a list `results` where there are several"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     ham = system_of(arguments)
-    results = [
-        values_of(ham, beta, method) for beta in arguments.beta for method in arguments.method or ["auto"]
-    ]
+    results = [values_of(ham, beta, method) for beta in arguments.beta for method in arguments.method or ["auto"]]
     for result in results:
         if result.get("converged") is False:
-            print(f"vanfast exact: warning: {result['method']} did not converge at beta = {result['beta']:g}, "
-                  f"residual {result['residual']:.1e}", file=sys.stderr)
+            print(
+                f"vanfast exact: warning: {result['method']} did not converge at beta = {result['beta']:g}, "
+                f"residual {result['residual']:.1e}",
+                file=sys.stderr,
+            )
     if arguments.json:
         print_json(results[0] if len(results) == 1 else {"results": results})
         return 0
@@ -74,8 +89,9 @@ def values_of(ham: Hamiltonian, beta: float, method: str) -> dict[str, Any]:
         try:
             values = known_values(ham, beta, method)
         except ValueError as error:
-            raise ValueError(f"no exact method for this system ({error}); --method nmf, tap or bethe approximate") \
-                from None
+            raise ValueError(
+                f"no exact method for this system ({error}); --method nmf, tap or bethe approximate"
+            ) from None
     else:
         values = known_values(ham, beta, method)
     assert values is not None

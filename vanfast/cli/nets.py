@@ -27,12 +27,20 @@ _OPTIONS = ("depth", "width", "half_kernel", "hidden", "components", "residual",
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("network")
-    group.add_argument("--net", choices=tuple(_TAKES), metavar="NAME",
-                       help=f"{', '.join(_TAKES)} (default: pixelcnn on a uniform two-dimensional lattice, else dense)")
+    group.add_argument(
+        "--net",
+        choices=tuple(_TAKES),
+        metavar="NAME",
+        help=f"{', '.join(_TAKES)} (default: pixelcnn on a uniform two-dimensional lattice, else dense)",
+    )
     group.add_argument("--depth", type=integer(1), metavar="D", help="masked layers (pixelcnn 3, dense 1)")
     group.add_argument("--width", type=integer(1), metavar="W", help="channels (pixelcnn 32, dense 1)")
-    group.add_argument("--half-kernel", type=integer(1), metavar="K",
-                       help="reach of a kernel (default: the least for depth x K + 1 >= L)")
+    group.add_argument(
+        "--half-kernel",
+        type=integer(1),
+        metavar="K",
+        help="reach of a kernel (default: the least for depth x K + 1 >= L)",
+    )
     group.add_argument("--hidden", type=sides, metavar="W,W", help="hidden widths of made (default: N)")
     group.add_argument("--components", type=integer(1), metavar="K", help="components of mixture (default 8)")
     group.add_argument("--residual", action="store_true", default=None, help="residual blocks")

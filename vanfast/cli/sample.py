@@ -46,9 +46,15 @@ def run(arguments: argparse.Namespace) -> int:
     size = Path(arguments.out).stat().st_size
     if arguments.json:
         print_json(
-            {"file": arguments.out, "count": arguments.num, "bytes": size, "seed": arguments.seed,
-             "first": arguments.first, "network_digest": writer.meta["network_digest"],
-             "samples_per_second": pieces.rate}
+            {
+                "file": arguments.out,
+                "count": arguments.num,
+                "bytes": size,
+                "seed": arguments.seed,
+                "first": arguments.first,
+                "network_digest": writer.meta["network_digest"],
+                "samples_per_second": pieces.rate,
+            }
         )
     else:
         print(f"{arguments.num:,} samples in {arguments.out} ({size / 1e6:.1f} MB), {pieces.rate:,.0f} samples/s")

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> None:
     parser.add_argument("run", metavar="RUN", help="directory that vanfast train wrote")
-    parser.add_argument("--num", type=integer(1), default=default_num, metavar="N",
-                        help=f"samples (default {default_num})")
+    parser.add_argument(
+        "--num", type=integer(1), default=default_num, metavar="N", help=f"samples (default {default_num})"
+    )
     parser.add_argument("--seed", type=seed, default=1, metavar="S", help="seed of the samples (default 1)")
     parser.add_argument("--first", type=seed, default=0, metavar="I", help="index of the first sample (default 0)")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the training")

@@ -28,8 +28,9 @@ _OF_FILE = ("shape", "N", "couplings_format", "index_base", "maxcut")
 def add_system_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("spin system")
     group.add_argument("--model", choices=hamiltonians.names(), metavar="NAME", help=", ".join(hamiltonians.names()))
-    group.add_argument("--couplings", metavar="FILE",
-                       help="edge list, rudy/Gset text, .npz or .npy, instead of a model")
+    group.add_argument(
+        "--couplings", metavar="FILE", help="edge list, rudy/Gset text, .npz or .npy, instead of a model"
+    )
     group.add_argument("--L", type=integer(1), metavar="N", help="side of a lattice")
     group.add_argument("--shape", type=sides, metavar="LYxLX", help="sides of a lattice, such as 8x16")
     group.add_argument("--N", type=integer(1), metavar="N", help="number of spins where there is no lattice")
@@ -39,12 +40,17 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--boundary", type=_boundary, metavar="B", help="periodic (default), open, or one for each side")
     group.add_argument("--field", type=real(), metavar="H", help="uniform field")
     group.add_argument("--disorder", choices=("pm", "gaussian"), help="couplings of a spin glass")
-    group.add_argument("--model-seed", type=integer(0, 2**32 - 1), metavar="S",
-                       help="seed of random couplings or patterns")
+    group.add_argument(
+        "--model-seed", type=integer(0, 2**32 - 1), metavar="S", help="seed of random couplings or patterns"
+    )
     group.add_argument("--couplings-format", choices=("auto", "edges", "rudy", "npz", "npy"), help="of --couplings")
     group.add_argument("--index-base", type=int, choices=(0, 1), help="number of the first site in --couplings")
-    group.add_argument("--maxcut", action="store_true", default=None,
-                       help="take J = -weight from --couplings, so that low energies are large cuts")
+    group.add_argument(
+        "--maxcut",
+        action="store_true",
+        default=None,
+        help="take J = -weight from --couplings, so that low energies are large cuts",
+    )
 
 
 def names_a_system(arguments: argparse.Namespace) -> bool:

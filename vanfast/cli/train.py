@@ -32,26 +32,52 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_system_options(parser)
     add_network_options(parser)
     group = parser.add_argument_group("training")
-    group.add_argument("--beta", type=positive, action="extend", nargs="+", metavar="B",
-                       help="inverse temperature; several are trained one after the other, each from the one before")
-    group.add_argument("--steps", type=integer(1), action="extend", nargs="+", metavar="T",
-                       help="steps, one number or one for each beta (default 1000)")
+    group.add_argument(
+        "--beta",
+        type=positive,
+        action="extend",
+        nargs="+",
+        metavar="B",
+        help="inverse temperature; several are trained one after the other, each from the one before",
+    )
+    group.add_argument(
+        "--steps",
+        type=integer(1),
+        action="extend",
+        nargs="+",
+        metavar="T",
+        help="steps, one number or one for each beta (default 1000)",
+    )
     group.add_argument("--batch", type=integer(2), metavar="B", help="samples a step (default 1000)")
     group.add_argument("--seed", type=seed, metavar="S", help="seed of the samples (default 0)")
     group.add_argument("--learning-rate", "--lr", type=positive, metavar="R", help="of Adam (default 0.001)")
-    group.add_argument("--adam", type=real("a number in [0, 1)", lambda x: 0 <= x < 1), nargs=2, metavar="D",
-                       help="decay rates (default 0.9 0.99)")
-    group.add_argument("--anneal", type=real("a number in (0, 1)", lambda x: 0 < x < 1), metavar="R",
-                       help="raise beta step by step as beta (1 - R^t), for example 0.998")
-    group.add_argument("--clip-norm", type=real("a number >= 0", lambda x: x >= 0), metavar="G",
-                       help="largest norm of the gradient, 0 for no limit (default 1)")
+    group.add_argument(
+        "--adam",
+        type=real("a number in [0, 1)", lambda x: 0 <= x < 1),
+        nargs=2,
+        metavar="D",
+        help="decay rates (default 0.9 0.99)",
+    )
+    group.add_argument(
+        "--anneal",
+        type=real("a number in (0, 1)", lambda x: 0 < x < 1),
+        metavar="R",
+        help="raise beta step by step as beta (1 - R^t), for example 0.998",
+    )
+    group.add_argument(
+        "--clip-norm",
+        type=real("a number >= 0", lambda x: x >= 0),
+        metavar="G",
+        help="largest norm of the gradient, 0 for no limit (default 1)",
+    )
     group.add_argument("--micro-batch", type=integer(1), metavar="B", help="samples differentiated at once")
     group.add_argument("--schedule", choices=("constant", "cosine", "plateau"), help="of the learning rate")
     group.add_argument("--precision", choices=PRECISIONS, help="of the sampling (default fp32)")
     group = parser.add_argument_group("run")
     group.add_argument("-o", "--out", required=True, metavar="DIR", help="run directory")
-    group.add_argument("--resume", action="store_true",
-                       help="go on from DIR; options that are not given keep the stored run's values")
+    group.add_argument(
+        "--resume", action="store_true", help="go on from DIR; options that are not given keep the stored run's values"
+    )
     group.add_argument("--checkpoint-every", type=integer(1), default=100, metavar="T", help="steps (default 100)")
     group.add_argument("--backend", choices=("auto", *NAMES), default="auto")
     group.add_argument("--threads", type=integer(1), metavar="N", help="of the sampling (default: all cores)")

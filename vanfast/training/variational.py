@@ -168,9 +168,7 @@ class _Trainer:
             ),
         )
 
-    def go(
-        self, checkpoint_every: int, progress: bool | None, callback: Callable[[StepRecord], None] | None
-    ) -> Run:
+    def go(self, checkpoint_every: int, progress: bool | None, callback: Callable[[StepRecord], None] | None) -> Run:
         run = self.run
         try:
             with StopRequest() as stop, open_progress(run, progress) as report:
