@@ -53,8 +53,8 @@ std::shared_ptr<EnergyModel> from_patterns(const Array<int8_t>& patterns, double
   require_finite(fields, "fields");
   require(std::all_of(patterns.data(), patterns.data() + patterns.size(), [](int8_t s) { return s == 1 || s == -1; }),
           "patterns must hold only +1 and -1");
-  return std::make_shared<EnergyModel>(EnergyModel::from_patterns(
-      static_cast<int>(patterns.shape(1)), patterns.data(), patterns.shape(0), coupling, fields.data()));
+  return std::make_shared<EnergyModel>(EnergyModel::from_patterns(static_cast<int>(patterns.shape(1)), patterns.data(),
+                                                                  patterns.shape(0), coupling, fields.data()));
 }
 
 void evaluate(const EnergyModel& model, const Array<int8_t>& spins, Array<double> energy, int threads) {

@@ -73,7 +73,8 @@ py::dict enumerate(int num_sites, const Ints& edges, const Doubles& couplings, c
   return result;
 }
 
-std::vector<vanfast::cpu::TransferBond> bonds(const Ints& start, const Ints& other, const Doubles& coupling, py::ssize_t t) {
+std::vector<vanfast::cpu::TransferBond> bonds(const Ints& start, const Ints& other, const Doubles& coupling,
+                                              py::ssize_t t) {
   const int32_t first = start.data()[t], last = start.data()[t + 1];
   require(0 <= first && first <= last && last <= other.size() && last <= coupling.size(),
           "bonds of step " + std::to_string(t) + " lie outside of their arrays");
@@ -84,9 +85,9 @@ std::vector<vanfast::cpu::TransferBond> bonds(const Ints& start, const Ints& oth
 
 // Steps t = 0 .. T - 1 as columns; the bonds of step t are entries start[t] .. start[t + 1] - 1.
 py::tuple transfer(const Ints& slot, const Ints& fresh, const Doubles& replaced, const Doubles& field,
-                   const Ints& live_start, const Ints& live_slot, const Doubles& live_coupling,
-                   const Ints& given_start, const Ints& given_index, const Doubles& given_coupling, int64_t settings,
-                   double beta, double cut, int threads) {
+                   const Ints& live_start, const Ints& live_slot, const Doubles& live_coupling, const Ints& given_start,
+                   const Ints& given_index, const Doubles& given_coupling, int64_t settings, double beta, double cut,
+                   int threads) {
   const py::ssize_t count = slot.size();
   require(fresh.size() == count && replaced.size() == count && field.size() == count &&
               live_start.size() == count + 1 && given_start.size() == count + 1,

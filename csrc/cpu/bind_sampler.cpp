@@ -73,8 +73,8 @@ class LayerReader {
   std::vector<py::object>& alive_;
 };
 
-std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, const std::vector<py::dict>& layers, bool z2,
-                                      bool bf16, const std::string& isa) {
+std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, const std::vector<py::dict>& layers,
+                                      bool z2, bool bf16, const std::string& isa) {
   require(height > 0 && width > 0 && half_kernel > 0, "height, width and half_kernel must be positive");
   require(!layers.empty(), "a network needs at least one layer");
   std::vector<py::object> alive;
@@ -105,7 +105,8 @@ std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, co
     in = out;
   }
   const Kernels& kernels = kernels_for(isa);
-  return std::make_unique<Sampler>(make_conv_scan(spec, kernels, bf16), make_conv_gradient(spec, kernels), kernels, std::vector<int64_t>{}, z2);
+  return std::make_unique<Sampler>(make_conv_scan(spec, kernels, bf16), make_conv_gradient(spec, kernels), kernels,
+                                   std::vector<int64_t>{}, z2);
 }
 
 std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) {
@@ -120,8 +121,9 @@ std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) 
   return values;
 }
 
-std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& layers, const std::optional<Indices>& order,
-                                        bool z2, bool bf16, const std::string& isa) {
+std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& layers,
+                                        const std::optional<Indices>& order, bool z2, bool bf16,
+                                        const std::string& isa) {
   require(sites > 0, "num_sites must be positive");
   require(!layers.empty(), "a network needs at least one layer");
   std::vector<py::object> alive;
@@ -157,9 +159,11 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
     in = out;
   }
   require(in == sites, "the last layer must have num_sites units");
-  for (int p = 0; p < sites; ++p) require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
+  for (int p = 0; p < sites; ++p)
+    require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
   const Kernels& kernels = kernels_for(isa);
-  return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels, read_order(order, sites), z2);
+  return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels,
+                                   read_order(order, sites), z2);
 }
 
 std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2,
@@ -167,7 +171,8 @@ std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats
   require(logits.ndim() == 2 && log_weights.ndim() == 1 && logits.shape(0) == log_weights.shape(0) && logits.size() > 0,
           "logits must be [components, num_sites] and log_weights [components]");
   const Kernels& kernels = kernels_for(isa);
-  const MixtureSpec spec{static_cast<int>(logits.shape(1)), static_cast<int>(logits.shape(0)), log_weights.data(), logits.data()};
+  const MixtureSpec spec{static_cast<int>(logits.shape(1)), static_cast<int>(logits.shape(0)), log_weights.data(),
+                         logits.data()};
   return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), nullptr, kernels, std::vector<int64_t>{}, z2);
 }
 
@@ -202,7 +207,8 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
   const int sites = scan.num_sites();
   require(count >= 0, "count must not be negative");
   require(first <= UINT64_MAX - static_cast<uint64_t>(count) - kLanes, "first + count must stay below 2^64");
-  require(!model || model->num_sites() == sites, "the Hamiltonian has " + std::to_string(model ? model->num_sites() : 0) +
+  require(!model || model->num_sites() == sites, "the Hamiltonian has " +
+                                                     std::to_string(model ? model->num_sites() : 0) +
                                                      " sites, the network " + std::to_string(sites));
   require(!keep || scan.num_kept() > 0, "this network keeps no activations");
   py::array_t<int8_t> spins({static_cast<py::ssize_t>(count), static_cast<py::ssize_t>(sites)});
@@ -270,7 +276,8 @@ std::vector<py::array_t<float>> gradient(const Sampler& sampler, const py::array
   return arrays;
 }
 
-py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins, int threads) {
+py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins,
+                             int threads) {
   require(spins.ndim() == 2 && spins.shape(1) == sampler.scan().num_sites(), "spins must be [count, num_sites]");
   const int64_t count = spins.shape(0);
   py::array_t<double> log_q(count);
@@ -297,11 +304,12 @@ void bind_sampler(py::module_& module) {
       .def_property_readonly("isa", [](const Sampler& s) { return s.kernels().name; })
       .def_property_readonly("native_bf16", [](const Sampler& s) { return s.kernels().bf16 != nullptr; })
       .def_property_readonly("workspace_bytes", [](const Sampler& s) { return s.scan().workspace_bytes(); });
-  module.def("conv_sampler", &conv_sampler, py::arg("height"), py::arg("width"), py::arg("half_kernel"), py::arg("layers"),
+  module.def("conv_sampler", &conv_sampler, py::arg("height"), py::arg("width"), py::arg("half_kernel"),
+             py::arg("layers"), py::arg("z2"), py::arg("bf16"), py::arg("isa"));
+  module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"),
              py::arg("z2"), py::arg("bf16"), py::arg("isa"));
-  module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"), py::arg("z2"),
-             py::arg("bf16"), py::arg("isa"));
-  module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"), py::arg("isa"));
+  module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"),
+             py::arg("isa"));
   module.def("isas", &available_isas, "Instruction sets usable on this CPU; the last is the default.");
   module.def(
       "product_rate",

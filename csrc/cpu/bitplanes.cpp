@@ -18,7 +18,7 @@ uint8_t pack_rows(const uint8_t* rows, int64_t stride, int count, int sites, uin
     const uint8_t* row = rows + k * stride;
     for (int i = 0; i < sites; ++i) {
       const uint8_t s = row[i];
-      bad[i] |= static_cast<uint8_t>(s + 1) & 0xfd;  // s + 1 is 2 or 0
+      bad[i] |= static_cast<uint8_t>(s + 1) & 0xfd;                     // s + 1 is 2 or 0
       out[i] |= static_cast<uint8_t>(k ? s & (1 << k) : (s & 2) >> 1);  // all bits above the lowest are the sign
     }
   }

@@ -1,8 +1,9 @@
 // Backward pass of a PixelCNN, a group of samples at a time, layer by layer from the logits down.
 //
 // With G = d/dz of a layer's output and a its input activations, on the lattice:
-//   d/da(y, x)   = sum_taps W(tap)^T G(y + dy, x - dx)          a product with transposed weights, a row of taps at once
-//   d/dW(tap)    = sum_{y, x, lanes} G(y, x) a(y - dy, x + dx)^T  a product over (sites of a row, lanes), for which both
+//   d/da(y, x)   = sum_taps W(tap)^T G(y + dy, x - dx)          a product with transposed weights, a row of taps at
+//   once d/dW(tap)    = sum_{y, x, lanes} G(y, x) a(y - dy, x + dx)^T  a product over (sites of a row, lanes), for
+//   which both
 //                                                              operands of the row are transposed once
 // Both run on the inner loop of sampling, over in-lattice taps only.
 #include "cpu/conv_gradient.h"
@@ -23,8 +24,9 @@ struct Layer {
   int in, out;
   bool residual;
   std::vector<float> slope;
-  std::vector<PackedMatrix> back;  // [dy]: rows input channels, columns (site x - k .. x + k of row y + dy, output channel)
-  PackedMatrix mix_back;           // transposed pointwise
+  std::vector<PackedMatrix>
+      back;               // [dy]: rows input channels, columns (site x - k .. x + k of row y + dy, output channel)
+  PackedMatrix mix_back;  // transposed pointwise
   int kept_input = 0, kept_mixed = -1;  // kept layers: the block's input z, the pointwise output
 };
 
@@ -34,7 +36,8 @@ class ConvGradient final : public Gradient {
 
   std::unique_ptr<Gradient::Sums> make_sums() const override { return std::make_unique<Sums>(*this); }
   std::unique_ptr<Gradient::Workspace> make_workspace() const override { return std::make_unique<Lattice>(*this); }
-  void run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums, Gradient::Workspace& workspace) const override;
+  void run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums,
+           Gradient::Workspace& workspace) const override;
   std::vector<std::vector<float>> unpack(const Gradient::Sums& sums) const override;
 
  private:
@@ -49,11 +52,11 @@ class ConvGradient final : public Gradient {
   };
   struct Lattice final : Gradient::Workspace {
     explicit Lattice(const ConvGradient& gradient);
-    Buffer<float> logit;             // [sites][kLanes]: d/dlogit
-    Buffer<float> upper, lower;      // [sites][widest][kLanes]
-    Buffer<float> columns;           // [k + 1 rows][group][width][kLanes][kLanes]: transposed activations
-    Buffer<float> panels;            // one row: [panel][width][kLanes][kPanelRows]: transposed G
-    Buffer<float> taps, one;         // gathered logit gradients; one site's activations
+    Buffer<float> logit;         // [sites][kLanes]: d/dlogit
+    Buffer<float> upper, lower;  // [sites][widest][kLanes]
+    Buffer<float> columns;       // [k + 1 rows][group][width][kLanes][kLanes]: transposed activations
+    Buffer<float> panels;        // one row: [panel][width][kLanes][kPanelRows]: transposed G
+    Buffer<float> taps, one;     // gathered logit gradients; one site's activations
   };
 
   int taps() const { return k_ + 1 + k_ * (2 * k_ + 1); }  // of an inclusive layer, own row first
@@ -61,7 +64,8 @@ class ConvGradient final : public Gradient {
   int sites() const { return height_ * width_; }
   template <class Visit>
   void for_taps(bool inclusive, Visit&& visit) const;
-  void correlate(const float* many, const float* one, int units, bool many_is_output, bool inclusive, float* sums) const;
+  void correlate(const float* many, const float* one, int units, bool many_is_output, bool inclusive,
+                 float* sums) const;
   void run_group(const GradientGroup& group, Sums& sums, Lattice& lattice) const;
   void last_layer(const GradientGroup& group, Lattice& lattice, Sums& sums) const;
   void hidden_layer(const GradientGroup& group, int l, Lattice& lattice, Sums& sums) const;
@@ -189,7 +193,8 @@ void ConvGradient::correlate(const float* many, const float* one, int units, boo
     for (int y = dy; y < height_; ++y) {
       const size_t output = size_t(y) * width_ + low, input = size_t(y - dy) * width_ + low + dx;
       kernels_.correlate(many + (many_is_output ? output : input) * units * kLanes,
-                         one + (many_is_output ? input : output) * kLanes, units, count, sums + size_t(tap_index) * units);
+                         one + (many_is_output ? input : output) * kLanes, units, count,
+                         sums + size_t(tap_index) * units);
     }
   });
 }
@@ -230,7 +235,8 @@ void ConvGradient::last_layer(const GradientGroup& group, Lattice& lattice, Sums
 }
 
 // sums[tap][group][out][kLanes] += G(y, x) PReLU(z)(y - dy, x + dx)^T
-void ConvGradient::weight_sums(const Layer& layer, const float* z, const float* g, Lattice& lattice, float* sums) const {
+void ConvGradient::weight_sums(const Layer& layer, const float* z, const float* g, Lattice& lattice,
+                               float* sums) const {
   const int groups = lane_groups(layer.in);
   const size_t row_blocks = size_t(groups) * width_ * kBlock;
   float* one = lattice.one.data();
@@ -248,8 +254,8 @@ void ConvGradient::weight_sums(const Layer& layer, const float* z, const float* 
       const int dx = t - k_, low = std::max(0, -dx), count = width_ - std::abs(dx);
       const float* input = lattice.columns.data() + size_t((y - dy) % (k_ + 1)) * row_blocks;
       for (int group = 0; group < groups; ++group)
-        kernels_.fp32.multiply(reinterpret_cast<const Word*>(lattice.panels.data()), width_ * kLanes, low * kLanes, layer.out,
-                               count * kLanes,
+        kernels_.fp32.multiply(reinterpret_cast<const Word*>(lattice.panels.data()), width_ * kLanes, low * kLanes,
+                               layer.out, count * kLanes,
                                reinterpret_cast<const Word*>(input + (size_t(group) * width_ + low + dx) * kBlock),
                                sums + (size_t(tap_index) * groups + group) * layer.out * kLanes);
     });
@@ -267,7 +273,8 @@ void ConvGradient::mix_sums(int units, const float* z, const float* g, Lattice& 
       panel_lanes(g + at, units, width_, x, lattice.panels.data());
     }
     for (int group = 0; group < groups; ++group)
-      kernels_.fp32.multiply(reinterpret_cast<const Word*>(lattice.panels.data()), width_ * kLanes, 0, units, width_ * kLanes,
+      kernels_.fp32.multiply(reinterpret_cast<const Word*>(lattice.panels.data()), width_ * kLanes, 0, units,
+                             width_ * kLanes,
                              reinterpret_cast<const Word*>(lattice.columns.data() + size_t(group) * width_ * kBlock),
                              sums + size_t(group) * units * kLanes);
   }
@@ -288,10 +295,9 @@ void ConvGradient::hidden_layer(const GradientGroup& group, int l, Lattice& latt
     for (int dy = 0; dy <= std::min(k_, height_ - 1 - y); ++dy)
       for (int x = 0; x < width_; ++x) {
         const int left = dy ? k_ : 0, low = std::max(0, x - left), high = std::min(width_ - 1, x + k_);
-        layer.back[dy].multiply(
-            (low - x + left) * layer.out, layer.in, (high - low + 1) * layer.out,
-            reinterpret_cast<const Word*>(g + (size_t(y + dy) * width_ + low) * layer.out * kLanes),
-            row + size_t(x) * layer.in * kLanes);
+        layer.back[dy].multiply((low - x + left) * layer.out, layer.in, (high - low + 1) * layer.out,
+                                reinterpret_cast<const Word*>(g + (size_t(y + dy) * width_ + low) * layer.out * kLanes),
+                                row + size_t(x) * layer.in * kLanes);
       }
   }
   for (int site = 0; site < sites(); ++site) {
@@ -311,7 +317,8 @@ void ConvGradient::hidden_layer(const GradientGroup& group, int l, Lattice& latt
   }
 }
 
-void ConvGradient::run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums, Gradient::Workspace& workspace) const {
+void ConvGradient::run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums,
+                       Gradient::Workspace& workspace) const {
   for (const auto& group : groups) run_group(group, static_cast<Sums&>(sums), static_cast<Lattice&>(workspace));
 }
 
@@ -336,7 +343,12 @@ std::vector<std::vector<float>> ConvGradient::unpack(const Gradient::Sums& base)
   for (int l = 0; l < depth_; ++l) {
     const LayerSums& s = sums.layers[l];
     const bool hidden = l > 0 && l + 1 < depth_;
-    const int in = l == 0 ? 1 : hidden ? hidden_[l - 1].in : last_in_, out = l == 0 ? first_out_ : hidden ? hidden_[l - 1].out : 1;
+    const int in = l == 0   ? 1
+                   : hidden ? hidden_[l - 1].in
+                            : last_in_,
+              out = l == 0   ? first_out_
+                    : hidden ? hidden_[l - 1].out
+                             : 1;
     std::vector<float> weight(size_t(out) * in * (k_ + 1) * side, 0.0f);
     for_taps(l > 0, [&](int dy, int t, int tap_index) {
       for (int o = 0; o < out; ++o)

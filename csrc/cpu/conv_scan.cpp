@@ -39,7 +39,9 @@ class ConvScan final : public Scan {
  public:
   ConvScan(const ConvSpec& spec, const Kernels& kernels, bool bf16)
       : kernels_(kernels),
-        math_(!bf16 ? kernels.fp32 : kernels.bf16 ? *kernels.bf16 : kernels.rounded),
+        math_(!bf16          ? kernels.fp32
+              : kernels.bf16 ? *kernels.bf16
+                             : kernels.rounded),
         plain_(bf16 ? kernels.rounded : kernels.fp32),
         height_(spec.height),
         width_(spec.width),
@@ -58,8 +60,12 @@ class ConvScan final : public Scan {
 
   void run(const Tile& tile, Workspace& workspace) const override {
     for (int g = 0; g < tile.groups; ++g) {
-      Group group{static_cast<Rows&>(workspace), tile, tile.spins + int64_t(g) * num_sites() * kLanes,
-                  tile.log_q + g * kLanes, tile.first_sample + uint64_t(g) * kLanes, g};
+      Group group{static_cast<Rows&>(workspace),
+                  tile,
+                  tile.spins + int64_t(g) * num_sites() * kLanes,
+                  tile.log_q + g * kLanes,
+                  tile.first_sample + uint64_t(g) * kLanes,
+                  g};
       run_group(group);
     }
   }
@@ -68,12 +74,12 @@ class ConvScan final : public Scan {
   // What one thread keeps: k + 1 rows of activations per hidden layer, one row of partial sums, single-site buffers.
   struct Rows final : Workspace {
     explicit Rows(const ConvScan& scan);
-    std::vector<Buffer<Word>> ring;    // per hidden layer: [k + 1][width][site_words][kLanes]
-    std::vector<Buffer<float>> sums;   // per hidden layer: [width][out][kLanes]
-    Buffer<float> logits;              // [k + 1][width][kLanes]
-    Buffer<float> gathered;            // first layer's taps
-    Buffer<float> z, mixed, reach;     // one site: pre-activation, pointwise output, pushed contributions
-    Buffer<Word> active;               // one site: input of a pointwise or the last layer
+    std::vector<Buffer<Word>> ring;   // per hidden layer: [k + 1][width][site_words][kLanes]
+    std::vector<Buffer<float>> sums;  // per hidden layer: [width][out][kLanes]
+    Buffer<float> logits;             // [k + 1][width][kLanes]
+    Buffer<float> gathered;           // first layer's taps
+    Buffer<float> z, mixed, reach;    // one site: pre-activation, pointwise output, pushed contributions
+    Buffer<Word> active;              // one site: input of a pointwise or the last layer
     alignas(64) uint32_t words[4 * kLanes];
   };
 
@@ -107,10 +113,10 @@ class ConvScan final : public Scan {
   int height_, width_, k_, depth_;
   bool last_inclusive_ = false;
   int first_out_ = 0, widest_ = 1, last_in_ = 1, last_words_ = 1;
-  PackedMatrix first_;   // columns: k taps on the left, then 2k + 1 taps of each row above
+  PackedMatrix first_;  // columns: k taps on the left, then 2k + 1 taps of each row above
   std::vector<float> first_bias_;
   std::vector<HiddenLayer> hidden_;
-  PackedMatrix last_;    // rows: sites reached in the own row, then 2k + 1 sites of each row below
+  PackedMatrix last_;  // rows: sites reached in the own row, then 2k + 1 sites of each row below
   float last_bias_ = 0.0f;
   std::vector<float> last_slope_;
   std::vector<int> kept_;  // channels of each kept pre-activation
@@ -267,8 +273,8 @@ void ConvScan::hidden_layer(const Group& group, int l, int y, int x, int& kept) 
   }
   float* sum = rows.sums[l].data() + size_t(x) * h.out * kLanes;
   const int left = std::min(x, k_);
-  h.row.multiply((k_ - left) * h.site_words, h.out, (left + 1) * h.site_words, here - size_t(left) * h.site_words * kLanes,
-                 sum);
+  h.row.multiply((k_ - left) * h.site_words, h.out, (left + 1) * h.site_words,
+                 here - size_t(left) * h.site_words * kLanes, sum);
   float* z = rows.z.data();
   if (h.residual)
     for (int i = 0; i < h.out * kLanes; ++i) z[i] += sum[i];

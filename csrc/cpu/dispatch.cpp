@@ -29,7 +29,8 @@ bool has_avx512_bf16() {
 #endif
 
 std::vector<std::pair<std::string, const Kernels*>> find_kernels() {
-  std::vector<std::pair<std::string, const Kernels*>> found = {{"amx_model", &kAmxModelKernels}, {"base", &kBaseKernels}};
+  std::vector<std::pair<std::string, const Kernels*>> found = {{"amx_model", &kAmxModelKernels},
+                                                               {"base", &kBaseKernels}};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.emplace_back("avx2", &kAvx2Kernels);

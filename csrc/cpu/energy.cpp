@@ -10,9 +10,9 @@ namespace vanfast::cpu {
 
 namespace {
 
-constexpr size_t kMinCount = 64;            // bonds of one value that are worth counters of their own
+constexpr size_t kMinCount = 64;             // bonds of one value that are worth counters of their own
 constexpr int64_t kPlaneBytes = 512 * 1024;  // planes should stay in the second-level cache
-constexpr size_t kBondsPerBlock = 4;        // bonds in a 4x4 block above which it beats groups of eight bonds
+constexpr size_t kBondsPerBlock = 4;         // bonds in a 4x4 block above which it beats groups of eight bonds
 constexpr int64_t kDirectSamples = 24;       // samples below which block tables are not worth their building
 constexpr int64_t kTogether = 8;             // tables looked up together
 constexpr int64_t kLookupChunk = 512;        // positions whose indices are made before they are looked up
@@ -20,11 +20,11 @@ constexpr int64_t kLookupChunk = 512;        // positions whose indices are made
 }  // namespace
 
 struct EnergyModel::Scratch {
-  std::vector<uint64_t> planes;   // [num_sites + 2][words]
-  std::vector<double> energy;     // [positions]
-  std::vector<uint8_t> nibbles;   // [nibble][tile()]
-  std::vector<uint8_t> index;     // [kTogether][kLookupChunk]
-  std::vector<double> tables;     // [kTogether][kEntries]
+  std::vector<uint64_t> planes;  // [num_sites + 2][words]
+  std::vector<double> energy;    // [positions]
+  std::vector<uint8_t> nibbles;  // [nibble][tile()]
+  std::vector<uint8_t> index;    // [kTogether][kLookupChunk]
+  std::vector<double> tables;    // [kTogether][kEntries]
 };
 
 EnergyModel::EnergyModel(int num_sites) : num_sites_(num_sites), max_words_(kMaxWords) {
@@ -79,7 +79,8 @@ void EnergyModel::add_items(std::vector<Item> items) {
   }
   for (auto& [value, bonds] : common) add_count(value, std::move(bonds), counts_);
 
-  std::stable_sort(others.begin(), others.end(), [](const Item& l, const Item& r) { return block_of(l) < block_of(r); });
+  std::stable_sort(others.begin(), others.end(),
+                   [](const Item& l, const Item& r) { return block_of(l) < block_of(r); });
   size_t blocks = 0;
   for (size_t k = 0; k < others.size(); ++k) blocks += k == 0 || block_of(others[k]) != block_of(others[k - 1]);
   if (!others.empty() && others.size() >= kBondsPerBlock * blocks) {
@@ -249,10 +250,12 @@ void EnergyModel::add_block_rows_directly(Scratch& scratch, int64_t lanes) const
         together = tables_together(row.first + row.count - block);
         double value[kTogether];
         for (int k = 0; k < together; ++k)
-          value[k] = block_value(block_values_.data() + 16 * (block + k), high,
-                                 nibbles[block_columns_[block + k] * tile()]);
-        sum += together == 8 ? tree_sum<8>(value) : together == 4 ? tree_sum<4>(value)
-               : together == 2 ? tree_sum<2>(value) : value[0];
+          value[k] =
+              block_value(block_values_.data() + 16 * (block + k), high, nibbles[block_columns_[block + k] * tile()]);
+        sum += together == 8   ? tree_sum<8>(value)
+               : together == 4 ? tree_sum<4>(value)
+               : together == 2 ? tree_sum<2>(value)
+                               : value[0];
       }
     }
     scratch.energy[position] = sum;

@@ -34,8 +34,9 @@ inline int binary_digits(int64_t number) {
   return digits;
 }
 
-// level[k] = bit k of the number of bonds, of `count` (a multiple of 8), whose x bit is set. Returns the number of levels.
-// A carry-save tree takes eight bonds; its carries of weight 8 and more wait until there are two of the same weight.
+// level[k] = bit k of the number of bonds, of `count` (a multiple of 8), whose x bit is set. Returns the number of
+// levels. A carry-save tree takes eight bonds; its carries of weight 8 and more wait until there are two of the same
+// weight.
 inline int count_bonds(const uint64_t* planes, int64_t words, const Bond* bonds, int64_t count, Word4* level) {
   const int levels = binary_digits(count);
   Word4 waiting[kMaxLevels];
@@ -164,10 +165,14 @@ inline void add_lookups(const double* tables, const uint8_t* index, int64_t stri
 inline void add_lookups(int tables, const double* table, const uint8_t* index, int64_t stride, int64_t count,
                         double* energy) {
   switch (tables) {
-    case 8: return add_lookups<8>(table, index, stride, count, energy);
-    case 4: return add_lookups<4>(table, index, stride, count, energy);
-    case 2: return add_lookups<2>(table, index, stride, count, energy);
-    default: return add_lookups<1>(table, index, stride, count, energy);
+    case 8:
+      return add_lookups<8>(table, index, stride, count, energy);
+    case 4:
+      return add_lookups<4>(table, index, stride, count, energy);
+    case 2:
+      return add_lookups<2>(table, index, stride, count, energy);
+    default:
+      return add_lookups<1>(table, index, stride, count, energy);
   }
 }
 

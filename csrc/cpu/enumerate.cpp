@@ -17,8 +17,11 @@ constexpr int64_t kTasks = 64;
 class System {
  public:
   System(int num_sites, const int32_t* edges, const double* couplings, int64_t count, const double* fields)
-      : sites(num_sites), low(std::min(num_sites, kLowSites)), fields_(fields, fields + num_sites),
-        coupling_(static_cast<size_t>(num_sites) * num_sites, 0.0), table_(size_t{1} << low, 0.0) {
+      : sites(num_sites),
+        low(std::min(num_sites, kLowSites)),
+        fields_(fields, fields + num_sites),
+        coupling_(static_cast<size_t>(num_sites) * num_sites, 0.0),
+        table_(size_t{1} << low, 0.0) {
     for (int64_t e = 0; e < count; ++e) {
       const int i = edges[2 * e], j = edges[2 * e + 1];
       coupling_[i * sites + j] += couplings[e];
@@ -79,7 +82,8 @@ double fold(double* weight, int low, double* signed_sum) {
 
 struct Sums {
   explicit Sums(const System& system)
-      : magnetization(system.sites, 0.0), correlation(system.sites * system.sites, 0.0),
+      : magnetization(system.sites, 0.0),
+        correlation(system.sites * system.sites, 0.0),
         low_weight(system.chunk_size(), 0.0) {}
 
   double weight = 0, first = 0, second = 0;
@@ -143,8 +147,8 @@ Enumeration averages(const System& system, const Sums& sums, double min_energy) 
 
 }  // namespace
 
-Enumeration enumerate(int num_sites, const int32_t* edges, const double* couplings, int64_t count,
-                      const double* fields, double beta, int threads, double* log_prob) {
+Enumeration enumerate(int num_sites, const int32_t* edges, const double* couplings, int64_t count, const double* fields,
+                      double beta, int threads, double* log_prob) {
   if (num_sites < 1 || num_sites > kMaxEnumeratedSites) {
     throw std::invalid_argument("num_sites must be in [1, " + std::to_string(kMaxEnumeratedSites) + "], not " +
                                 std::to_string(num_sites));

@@ -25,7 +25,7 @@ struct Enumeration {
 // edges [count][2] of different sites in [0, num_sites), couplings [count], fields [num_sites]; all finite.
 // log_prob is null or receives ln p of all 2^N states.
 // Throws std::invalid_argument unless 1 <= num_sites <= kMaxEnumeratedSites.
-Enumeration enumerate(int num_sites, const int32_t* edges, const double* couplings, int64_t count,
-                      const double* fields, double beta, int threads, double* log_prob);
+Enumeration enumerate(int num_sites, const int32_t* edges, const double* couplings, int64_t count, const double* fields,
+                      double beta, int threads, double* log_prob);
 
 }  // namespace vanfast::cpu

@@ -12,18 +12,18 @@
 namespace vanfast::cpu {
 
 constexpr int kLanes = 32;
-constexpr int kPanelRows = 8;    // rows of a weight matrix stored next to each other
-constexpr int kTileRows = 16;    // AMX: rows of a weight tile
-constexpr int kTileWords = 16;   // AMX: 32-bit words (bf16 pairs) of a weight tile's row
+constexpr int kPanelRows = 8;   // rows of a weight matrix stored next to each other
+constexpr int kTileRows = 16;   // AMX: rows of a weight tile
+constexpr int kTileWords = 16;  // AMX: 32-bit words (bf16 pairs) of a weight tile's row
 
 // Activations and weights travel as 32-bit words: one float, or a pair of bf16 (consecutive units).
 using Word = uint32_t;
 
 // How weights are packed and multiplied in one precision on one instruction set.
 struct MatMul {
-  bool pairs;       // a word holds two bf16 values
-  bool tiles;       // weights packed as AMX tiles, not as panels
-  int unit_align;   // activations of one site are padded with zeros to a multiple of this many units
+  bool pairs;      // a word holds two bf16 values
+  bool tiles;      // weights packed as AMX tiles, not as panels
+  int unit_align;  // activations of one site are padded with zeros to a multiple of this many units
   // c[m][lane] += sum_k weights[m][first + k] * b[k][lane] for m < rows, k < words; c and b are [.][kLanes].
   // `columns` is the packed matrix's full number of word columns.
   void (*multiply)(const Word* weights, int columns, int first, int rows, int words, const Word* b, float* c);
@@ -33,8 +33,8 @@ struct MatMul {
 
 struct Kernels {
   const char* name;
-  MatMul fp32;      // plain float32
-  MatMul rounded;   // bf16 values kept in float32 words: bf16 arithmetic on sets without bf16 instructions
+  MatMul fp32;         // plain float32
+  MatMul rounded;      // bf16 values kept in float32 words: bf16 arithmetic on sets without bf16 instructions
   const MatMul* bf16;  // native bf16, or null
   // The four words of sites 4 block .. 4 block + 3 for kLanes consecutive samples: out[4][kLanes].
   void (*words)(uint64_t seed, uint64_t first_sample, uint32_t block, uint32_t stream, uint32_t* out);

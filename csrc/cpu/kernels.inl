@@ -79,9 +79,7 @@ static void score(const float* logit, const float* spin, double* log_q) {
 // ---- mixtures -----------------------------------------------------------------------------------------------------
 
 // ln sigma(x)
-static inline vf log_sigmoid(vf x) {
-  return (x < 0.0f ? x : vf{}) - log1p_unit(exp_negative(-magnitude(x)));
-}
+static inline vf log_sigmoid(vf x) { return (x < 0.0f ? x : vf{}) - log1p_unit(exp_negative(-magnitude(x))); }
 
 static void mixture_logit(const float* log_weight, const float* x, int components, float* logit) {
   for (int v = 0; v < kLanes; v += kWidth) {
@@ -292,14 +290,29 @@ static void multiply(const Word* weights, int columns, int first, int rows, int 
       const Word* a = weights + ptrdiff_t(row) * columns + ptrdiff_t(first + k) * kPanelRows;
       float* out = c + ptrdiff_t(row) * kLanes;
       switch (rows - row) {
-        case 1: panel_rows<Step, 1, 4>(a, n, x, out); break;
-        case 2: panel_rows<Step, 2, 4>(a, n, x, out); break;
-        case 3: panel_rows<Step, 3, 2>(a, n, x, out); break;
-        case 4: panel_rows<Step, 4, 2>(a, n, x, out); break;
-        case 5: panel_rows<Step, 5, 1>(a, n, x, out); break;
-        case 6: panel_rows<Step, 6, 1>(a, n, x, out); break;
-        case 7: panel_rows<Step, 7, 1>(a, n, x, out); break;
-        default: panel_rows<Step, 8, 1>(a, n, x, out);
+        case 1:
+          panel_rows<Step, 1, 4>(a, n, x, out);
+          break;
+        case 2:
+          panel_rows<Step, 2, 4>(a, n, x, out);
+          break;
+        case 3:
+          panel_rows<Step, 3, 2>(a, n, x, out);
+          break;
+        case 4:
+          panel_rows<Step, 4, 2>(a, n, x, out);
+          break;
+        case 5:
+          panel_rows<Step, 5, 1>(a, n, x, out);
+          break;
+        case 6:
+          panel_rows<Step, 6, 1>(a, n, x, out);
+          break;
+        case 7:
+          panel_rows<Step, 7, 1>(a, n, x, out);
+          break;
+        default:
+          panel_rows<Step, 8, 1>(a, n, x, out);
       }
     }
     k += n;

@@ -32,8 +32,19 @@ static inline uint32_t sign_bits(Floats x) {
 
 }  // namespace base
 
-const Kernels kBaseKernels = {"base",     base::kFp32, base::kRounded,       nullptr,
-                              base::words, base::draw, base::signs,  base::score, base::logit_gradient, base::activate_backward, base::sum_lanes,
-    base::correlate, base::mixture_logit, base::mixture_update};
+const Kernels kBaseKernels = {"base",
+                              base::kFp32,
+                              base::kRounded,
+                              nullptr,
+                              base::words,
+                              base::draw,
+                              base::signs,
+                              base::score,
+                              base::logit_gradient,
+                              base::activate_backward,
+                              base::sum_lanes,
+                              base::correlate,
+                              base::mixture_logit,
+                              base::mixture_update};
 
 }  // namespace vanfast::cpu

@@ -25,8 +25,8 @@ struct Layer {
   int in, out;
   bool skip, activated;
   std::vector<float> slope;
-  std::vector<Back> back;                // per block of input units; none for the first layer
-  std::vector<std::pair<int, int>> seen; // [out]: run of input units that the mask opens
+  std::vector<Back> back;                 // per block of input units; none for the first layer
+  std::vector<std::pair<int, int>> seen;  // [out]: run of input units that the mask opens
 };
 
 class MaskedGradient final : public Gradient {
@@ -36,7 +36,8 @@ class MaskedGradient final : public Gradient {
   std::unique_ptr<Gradient::Sums> make_sums() const override { return std::make_unique<Sums>(*this); }
   std::unique_ptr<Gradient::Workspace> make_workspace() const override { return std::make_unique<Units>(*this); }
   int groups_per_run() const override { return kRun; }
-  void run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums, Gradient::Workspace& workspace) const override;
+  void run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums,
+           Gradient::Workspace& workspace) const override;
   std::vector<std::vector<float>> unpack(const Gradient::Sums& sums) const override;
 
  private:
@@ -125,8 +126,8 @@ void MaskedGradient::weight_sums(const Layer& layer, int groups, Units& units, B
     const int u1 = std::min(layer.out, u0 + kBlockUnits);
     const int first = layer.seen[u0].first / kLanes, end = lane_groups(layer.seen[u1 - 1].second);
     for (int ig = first; ig < end; ++ig)
-      kernels_.fp32.multiply(reinterpret_cast<const Word*>(units.panels.data()) + size_t(u0) * kRun * kLanes, kRun * kLanes, 0,
-                             u1 - u0, groups * kLanes,
+      kernels_.fp32.multiply(reinterpret_cast<const Word*>(units.panels.data()) + size_t(u0) * kRun * kLanes,
+                             kRun * kLanes, 0, u1 - u0, groups * kLanes,
                              reinterpret_cast<const Word*>(units.columns.data() + size_t(ig) * kRun * kLanes * kLanes),
                              sums.data() + (size_t(ig) * layer.out + u0) * kLanes);
   }
@@ -149,7 +150,8 @@ void MaskedGradient::run(const std::vector<GradientGroup>& groups, Gradient::Sum
       const float* input = groups[g].spins;
       if (l) {
         input = units.input.data();
-        kernels_.fp32.activate(groups[g].kept[l - 1], layer.slope.data(), layer.in, reinterpret_cast<Word*>(units.input.data()));
+        kernels_.fp32.activate(groups[g].kept[l - 1], layer.slope.data(), layer.in,
+                               reinterpret_cast<Word*>(units.input.data()));
       }
       for (int ig = 0; ig < lane_groups(layer.in); ++ig)
         transpose_lanes(input, layer.in, ig * kLanes, units.columns.data() + (size_t(ig) * kRun + g) * kLanes * kLanes);
@@ -159,11 +161,13 @@ void MaskedGradient::run(const std::vector<GradientGroup>& groups, Gradient::Sum
       std::fill(units.below.begin(), units.below.end(), 0.0f);
       for (size_t block = 0; block < layer.back.size(); ++block) {
         const auto& [weights, first] = layer.back[block];
-        weights.multiply(0, weights.rows(), weights.columns(), reinterpret_cast<const Word*>(grad + size_t(first) * kLanes),
+        weights.multiply(0, weights.rows(), weights.columns(),
+                         reinterpret_cast<const Word*>(grad + size_t(first) * kLanes),
                          units.below.data() + block * kBlockUnits * kLanes);
       }
       if (layer.activated)
-        kernels_.activate_backward(groups[g].kept[l - 1], layer.slope.data(), layer.in, units.below.data(), s.slope.data());
+        kernels_.activate_backward(groups[g].kept[l - 1], layer.slope.data(), layer.in, units.below.data(),
+                                   s.slope.data());
       auto add = [&](int to, const float* from, int n) {
         float* sum = units.grad[to].data() + size_t(g) * n * kLanes;
         for (int i = 0; i < n * kLanes; ++i) sum[i] += from[i];

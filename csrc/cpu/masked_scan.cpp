@@ -26,11 +26,11 @@ struct Piece {
 struct Layer {
   int units = 0;
   bool skip = false;
-  std::vector<int> first;            // [sites + 1]: first unit with degree >= p
+  std::vector<int> first;  // [sites + 1]: first unit with degree >= p
   std::vector<float> bias;
-  std::vector<float> slope;          // of the next layer's input; empty: identity
-  std::vector<Piece> prefix;         // [block]: rows the block's units, columns the previous layer's finished units
-  std::vector<Piece> scan;           // [site]: rows the site's units, columns the previous layer's units in the block
+  std::vector<float> slope;   // of the next layer's input; empty: identity
+  std::vector<Piece> prefix;  // [block]: rows the block's units, columns the previous layer's finished units
+  std::vector<Piece> scan;    // [site]: rows the site's units, columns the previous layer's units in the block
 };
 
 class MaskedScan final : public Scan {
@@ -107,7 +107,8 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
       }
       Matrix m(row1 - row0, column1 - first);
       for (int r = row0; r < row1 && first < column1; ++r)
-        std::copy(from.weight + size_t(r) * from.in + first, from.weight + size_t(r) * from.in + column1, &m.at(r - row0, 0));
+        std::copy(from.weight + size_t(r) * from.in + first, from.weight + size_t(r) * from.in + column1,
+                  &m.at(r - row0, 0));
       return {PackedMatrix(math_, m, &math_ == &kernels_.rounded), first};
     };
     int widest_block = 0;
@@ -115,7 +116,8 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
       const int p0 = block_start(block), p1 = block_end(block), done = finished(static_cast<int>(l), p0);
       to.prefix.push_back(pack(to.first[p0], to.first[p1], 0, done));
       widest_block = std::max(widest_block, to.first[p1] - to.first[p0]);
-      for (int p = p0; p < p1; ++p) to.scan.push_back(pack(to.first[p], to.first[p + 1], done, visible(static_cast<int>(l), p)));
+      for (int p = p0; p < p1; ++p)
+        to.scan.push_back(pack(to.first[p], to.first[p + 1], done, visible(static_cast<int>(l), p)));
     }
     widest_block_.push_back(widest_block);
   }
@@ -129,7 +131,8 @@ int64_t MaskedScan::workspace_bytes() const {
 
 MaskedScan::Units::Units(const MaskedScan& scan) : words(size_t(4) * kLanes * scan.groups_per_tile()) {
   for (size_t l = 0; l < scan.layers_.size(); ++l) {
-    if (l + 1 < scan.layers_.size()) active.emplace_back(size_t(scan.layers_[l].units) * scan.groups_per_tile() * kLanes);
+    if (l + 1 < scan.layers_.size())
+      active.emplace_back(size_t(scan.layers_[l].units) * scan.groups_per_tile() * kLanes);
     z.emplace_back(size_t(scan.widest_block_[l]) * scan.groups_per_tile() * kLanes);
   }
 }

@@ -41,8 +41,8 @@ class MixtureScan final : public Scan {
           kernels_.score(w.logit, spin, tile.log_q + g * kLanes);
         } else {
           if (p % 4 == 0)
-            kernels_.words(tile.seed, tile.first_sample + uint64_t(g) * kLanes, static_cast<uint32_t>(p / 4), kSpinStream,
-                           w.words);
+            kernels_.words(tile.seed, tile.first_sample + uint64_t(g) * kLanes, static_cast<uint32_t>(p / 4),
+                           kSpinStream, w.words);
           kernels_.draw(w.logit, w.words + p % 4 * kLanes, spin, tile.log_q + g * kLanes);
         }
         kernels_.mixture_update(w.log_weight.data(), x, components_, spin);

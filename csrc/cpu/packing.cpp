@@ -34,7 +34,8 @@ PackedMatrix::PackedMatrix(const MatMul& math, const Matrix& matrix, bool round)
     const int r = row % height;
     for (int column = 0; column < columns_; ++column)
       if (math.tiles)
-        panel[size_t(column / kTileWords) * kTileRows * kTileWords + r * kTileWords + column % kTileWords] = word(row, column);
+        panel[size_t(column / kTileWords) * kTileRows * kTileWords + r * kTileWords + column % kTileWords] =
+            word(row, column);
       else
         panel[size_t(column) * kPanelRows + r] = word(row, column);
   }

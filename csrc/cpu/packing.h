@@ -60,8 +60,6 @@ inline int words_per_site(const MatMul& math, int units) {
   const int padded = (units + math.unit_align - 1) / math.unit_align * math.unit_align;
   return math.pairs ? padded / 2 : padded;
 }
-inline int padded_units(const MatMul& math, int units) {
-  return words_per_site(math, units) * (math.pairs ? 2 : 1);
-}
+inline int padded_units(const MatMul& math, int units) { return words_per_site(math, units) * (math.pairs ? 2 : 1); }
 
 }  // namespace vanfast::cpu

@@ -28,8 +28,8 @@ inline int resolve_threads(int threads) {
 
 inline void no_poll() {}
 
-// Calls work(task, thread) for every task in [0, tasks). The caller's thread is thread 0; it calls poll() before each of
-// its tasks, and what poll throws ends the whole.
+// Calls work(task, thread) for every task in [0, tasks). The caller's thread is thread 0; it calls poll() before each
+// of its tasks, and what poll throws ends the whole.
 template <class Work, class Poll = void (*)()>
 void parallel_for(int64_t tasks, int threads, Work&& work, Poll&& poll = no_poll) {
   threads = static_cast<int>(std::min<int64_t>(resolve_threads(threads), tasks));

@@ -69,8 +69,11 @@ Sampler::Sampler(std::unique_ptr<Scan> scan, std::unique_ptr<Gradient> gradient,
 // One thread's memory for one tile.
 struct Sampler::Task {
   Task(const Scan& scan, int groups)
-      : workspace(scan.make_workspace()), spins(size_t(groups) * scan.num_sites() * kLanes), log_q(size_t(groups) * kLanes),
-        drawn(scan.num_sites()), masks(scan.num_sites() + kLanes) {}
+      : workspace(scan.make_workspace()),
+        spins(size_t(groups) * scan.num_sites() * kLanes),
+        log_q(size_t(groups) * kLanes),
+        drawn(scan.num_sites()),
+        masks(scan.num_sites() + kLanes) {}
   std::unique_ptr<Scan::Workspace> workspace;
   Buffer<float> spins;
   Buffer<double> log_q;
@@ -85,11 +88,14 @@ void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, const
   const int64_t per_tile = std::clamp<int64_t>(groups / (4 * threads), 1, scan_->groups_per_tile());
   const int64_t tiles = (groups + per_tile - 1) / per_tile;
   std::vector<std::unique_ptr<Task>> tasks(threads);
-  parallel_for(tiles, threads, [&](int64_t tile, int thread) {
-    if (!tasks[thread]) tasks[thread] = std::make_unique<Task>(*scan_, static_cast<int>(per_tile));
-    const int64_t from = tile * per_tile;
-    body(*tasks[thread], first_group + from, static_cast<int>(std::min(per_tile, groups - from)));
-  }, poll);
+  parallel_for(
+      tiles, threads,
+      [&](int64_t tile, int thread) {
+        if (!tasks[thread]) tasks[thread] = std::make_unique<Task>(*scan_, static_cast<int>(per_tile));
+        const int64_t from = tile * per_tile;
+        body(*tasks[thread], first_group + from, static_cast<int>(std::min(per_tile, groups - from)));
+      },
+      poll);
 }
 
 // log_q of 1/2 (q(s) + q(-s)): the flipped spins go through the same blocks as given ones.
@@ -120,7 +126,12 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
       const int layer = static_cast<int>(l) % scan_->num_kept();
       kept.push_back(keep[l] + int64_t(group - first_group) * scan_->kept_units(layer) * kLanes);
     }
-    Tile tile{seed, group * kLanes, tile_groups, false, task.spins.data(), task.log_q.data(),
+    Tile tile{seed,
+              group * kLanes,
+              tile_groups,
+              false,
+              task.spins.data(),
+              task.log_q.data(),
               keep.empty() ? nullptr : kept.data()};
     scan_->run(tile, *task.workspace);
     if (z2_) add_mirror(tile, keep.empty() ? nullptr : kept.data() + scan_->num_kept(), *task.workspace);
@@ -173,7 +184,8 @@ void Sampler::prepare_backward(const int8_t* spins, const double* weight, int64_
     to.weight[1].resize(kLanes);
     for (int pass = 0; pass < 2; ++pass) {
       const float* logits = kept[(pass + 1) * layers - 1];
-      for (int p = 0; p < sites; ++p) kernels_.score(logits + p * kLanes, to.spins[pass].data() + p * kLanes, log_q[pass]);
+      for (int p = 0; p < sites; ++p)
+        kernels_.score(logits + p * kLanes, to.spins[pass].data() + p * kLanes, log_q[pass]);
     }
   }
   for (int pass = 0; pass < (z2_ ? 2 : 1); ++pass)
@@ -186,8 +198,8 @@ void Sampler::prepare_backward(const int8_t* spins, const double* weight, int64_
 }
 
 std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const double* weight, uint64_t first,
-                                                  int64_t count, int threads,
-                                                  const std::vector<const float*>& keep, const Poll& poll) const {
+                                                  int64_t count, int threads, const std::vector<const float*>& keep,
+                                                  const Poll& poll) const {
   const int layers = scan_->num_kept(), passes = z2_ ? 2 : 1;
   const uint64_t first_group = first / kLanes;
   const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1) : 0;
@@ -195,26 +207,30 @@ std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const dou
   const int64_t slots = std::clamp<int64_t>(groups / 8, std::min<int64_t>(groups, 8), 64);
   std::vector<std::unique_ptr<Gradient::Sums>> sums(std::max<int64_t>(slots, 1));
   sums[0] = gradient_->make_sums();
-  parallel_for(slots, threads, [&](int64_t slot, int) {
-    if (!sums[slot]) sums[slot] = gradient_->make_sums();
-    const auto workspace = gradient_->make_workspace();
-    const int64_t end = groups * (slot + 1) / slots, step = gradient_->groups_per_run();
-    std::vector<Backward> held(step, Backward(scan_->num_sites()));
-    std::vector<const float*> kept(size_t(step) * layers * passes);
-    for (int64_t g = groups * slot / slots; g < end; g += step) {
-      std::vector<GradientGroup> run;
-      for (int pass = 0; pass < passes; ++pass, run.clear()) {
-        for (int64_t i = 0; i < std::min(step, end - g); ++i) {
-          const float** pointers = kept.data() + i * layers * passes;
-          for (int l = 0; l < layers * passes; ++l) pointers[l] = keep[l] + (g + i) * scan_->kept_units(l % layers) * kLanes;
-          const int64_t row0 = static_cast<int64_t>((first_group + g + i) * kLanes - first);
-          if (pass == 0) prepare_backward(spins, weight, row0, count, pointers, held[i]);
-          run.push_back({pointers + pass * layers, held[i].spins[pass].data(), held[i].weight[pass].data()});
+  parallel_for(
+      slots, threads,
+      [&](int64_t slot, int) {
+        if (!sums[slot]) sums[slot] = gradient_->make_sums();
+        const auto workspace = gradient_->make_workspace();
+        const int64_t end = groups * (slot + 1) / slots, step = gradient_->groups_per_run();
+        std::vector<Backward> held(step, Backward(scan_->num_sites()));
+        std::vector<const float*> kept(size_t(step) * layers * passes);
+        for (int64_t g = groups * slot / slots; g < end; g += step) {
+          std::vector<GradientGroup> run;
+          for (int pass = 0; pass < passes; ++pass, run.clear()) {
+            for (int64_t i = 0; i < std::min(step, end - g); ++i) {
+              const float** pointers = kept.data() + i * layers * passes;
+              for (int l = 0; l < layers * passes; ++l)
+                pointers[l] = keep[l] + (g + i) * scan_->kept_units(l % layers) * kLanes;
+              const int64_t row0 = static_cast<int64_t>((first_group + g + i) * kLanes - first);
+              if (pass == 0) prepare_backward(spins, weight, row0, count, pointers, held[i]);
+              run.push_back({pointers + pass * layers, held[i].spins[pass].data(), held[i].weight[pass].data()});
+            }
+            gradient_->run(run, *sums[slot], *workspace);
+          }
         }
-        gradient_->run(run, *sums[slot], *workspace);
-      }
-    }
-  }, poll);
+      },
+      poll);
   for (int64_t slot = 1; slot < slots; ++slot) sums[0]->add(*sums[slot]);
   return gradient_->unpack(*sums[0]);
 }

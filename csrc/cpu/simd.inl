@@ -1,6 +1,7 @@
 // Vector types of one instruction set. The including file defines VANFAST_WIDTH (floats per vector), a namespace,
 // fused(a, b, c) = a b + c, rounded once where the set has FMA, mul_even(a, b), the 64-bit products of the even 32-bit
-// lanes, truncate(x) to int32 and sign_bits(x), one bit a lane. No standard library templates here: their instances could replace those of other files.
+// lanes, truncate(x) to int32 and sign_bits(x), one bit a lane. No standard library templates here: their instances
+// could replace those of other files.
 
 typedef float vf __attribute__((vector_size(4 * VANFAST_WIDTH)));
 typedef int32_t vi __attribute__((vector_size(4 * VANFAST_WIDTH)));
@@ -21,9 +22,10 @@ static inline vf magnitude(vf x) { return reinterpret_cast<vf>(reinterpret_cast<
 // exp(x) for x <= 0, relative error below 1e-7; below -87 it stays at exp(-87).
 static inline vf exp_negative(vf x) {
   x = x < -87.0f ? splat(-87.0f) : x;
-  const vf shifted = fused(x, splat(1.44269504f), splat(12582912.0f));  // 1.5 2^23: the sum's low bits are round(x / ln 2)
+  const vf shifted =
+      fused(x, splat(1.44269504f), splat(12582912.0f));  // 1.5 2^23: the sum's low bits are round(x / ln 2)
   const vf n = shifted - 12582912.0f;
-  vf r = fused(n, splat(-0.693145752f), x);      // ln 2 in two parts, the first exact in few bits
+  vf r = fused(n, splat(-0.693145752f), x);  // ln 2 in two parts, the first exact in few bits
   r = fused(n, splat(-1.42860677e-6f), r);
   vf p = fused(splat(0.00139013098f), r, splat(0.00836320016f));
   p = fused(p, r, splat(0.0416668541f));
