@@ -29,8 +29,8 @@ def _shallow(z2: bool = False, L: int = 16) -> PixelCNN:
     return PixelCNN((L, L), depth=3, width=64, half_kernel=6, z2=z2)
 
 
-def _deep(z2: bool = False) -> PixelCNN:
-    return PixelCNN((16, 16), depth=6, width=64, half_kernel=3, residual=True, z2=z2)
+def _deep(z2: bool = False, L: int = 16) -> PixelCNN:
+    return PixelCNN((L, L), depth=6, width=64, half_kernel=3, residual=True, z2=z2)
 
 
 CASES = {
@@ -50,7 +50,10 @@ CASES = {
         Case("conv-1-1-1", lambda: PixelCNN((16, 16), 1, 1, 1, z2=False), 1000, limited_by_products=False),
     )
 }
-GROWTH = {L: (lambda L=L: _shallow(L=L)) for L in (16, 32, 64, 128)}
+GROWTH: dict[str, Callable[[int], Network]] = {
+    "conv 3/64/6": lambda L: _shallow(L=L),
+    "conv 6/64/3": lambda L: _deep(L=L),
+}
 
 
 def useful_operations(plan: Plan, z2: bool) -> int:

@@ -120,15 +120,16 @@ def _print_sampling(measured: list[Measurement]) -> None:
 
 def _print_growth(rows: list[dict[str, Any]]) -> None:
     print_table(
-        "cost per site and sample, conv 3/64/6",
-        ["L", "time", "relative", "MFLOP per site", "per operation, relative", "per thread"],
+        "cost per site and sample of fixed networks",
+        ["network", "L", "time", "relative", "arithmetic per site", "relative", "per thread"],
         [
             [
+                row["network"],
                 str(row["L"]),
                 f"{1e9 * row['seconds_per_site']:.0f} ns",
                 f"{row['cost_per_site_ratio']:.2f}",
-                f"{row['operations_per_site'] / 1e6:.3f}",
-                f"{row['cost_per_operation_ratio']:.2f}",
+                f"{row['operations_per_site'] / 1e6:.3f} MFLOP",
+                f"{row['operations_per_site_ratio']:.2f}",
                 f"{row['workspace_bytes_per_thread'] / 2**20:.1f} MiB",
             ]
             for row in rows
