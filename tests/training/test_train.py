@@ -222,7 +222,8 @@ def test_metrics_tell_the_line_that_is_wrong(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"ham": IsingSquare(L=3)}, ValueError, "net has 6 sites and ham has 9"),
+        ({"ham": IsingSquare(L=3)}, ValueError, "ham has 9 sites and net has 6"),
+        ({"ham": 3}, TypeError, r"ham must be a vanfast\.hamiltonians\.Hamiltonian, got int"),
         ({"checkpoint_every": 0}, ValueError, "checkpoint_every must be an integer >= 1"),
         ({"batch": 0}, ValueError, "batch must be"),
         ({"beta": -1.0}, ValueError, "beta must be"),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vanfast.hamiltonians import Hamiltonian
 from vanfast.sampler import Sampler
 from vanfast.training.checkpoint import Checkpoint, adam_tensors, load_checkpoint, restore_adam, save_checkpoint
 from vanfast.training.interrupt import StopRequest, TrainingInterrupted
@@ -23,7 +24,6 @@ from vanfast.training.settings import Settings
 from vanfast.training.step import accumulate_gradient, draw, effective_sample_size
 
 if TYPE_CHECKING:
-    from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
 
 
@@ -80,14 +80,15 @@ def train(
         schedule=schedule,
         precision=precision,
     )
-    if net.num_sites != ham.num_sites:
-        raise ValueError(f"net has {net.num_sites} sites and ham has {ham.num_sites}; they must be equal")
+    if not isinstance(ham, Hamiltonian):
+        raise TypeError(f"ham must be a vanfast.hamiltonians.Hamiltonian, got {type(ham).__name__}")
     if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
         raise ValueError(f"checkpoint_every must be an integer >= 1, got {checkpoint_every!r}")
     if resume and out is None:
         raise ValueError("resume needs out, the run's directory")
+    sampler = Sampler(net, ham, backend=backend, precision=precision, threads=threads)
     _warn_when_annealing_stops_short(settings)
-    trainer = _Trainer(net, ham, settings, Sampler(net, ham, backend=backend, precision=precision, threads=threads))
+    trainer = _Trainer(net, ham, settings, sampler)
     if out is not None:
         trainer.open(RunFolder(out), resume)
     return trainer.go(checkpoint_every, progress, callback)
