@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+pytest.importorskip("setuptools", "77")
+pytest.importorskip("pybind11", "2.12")
 
 
 def run(*command, **options):
