@@ -54,8 +54,8 @@ def _from_numpy(spins: np.ndarray, num_sites: int, name: str, check_values: bool
         valid = np.abs(rows) == 1 if rows.dtype == np.int8 else (rows == 1) | (rows == -1)
         if not valid.all():
             _refuse(rows, name)
-    rows = np.ascontiguousarray(rows, dtype=np.int8)
-    return torch.from_numpy(rows if rows.flags.writeable else rows.copy())
+    packed = np.ascontiguousarray(rows, dtype=np.int8)
+    return torch.from_numpy(packed if packed.flags.writeable else packed.copy())
 
 
 def _rows(shape: tuple[int, ...], num_sites: int, name: str) -> int:
