@@ -2,13 +2,14 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+CSRC := $(shell find csrc -type f)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 .PHONY: demo test lint slow install bench clean
 
 install: $(VENV)/installed
 
-$(VENV)/installed: pyproject.toml setup.py constraints.txt $(shell find csrc -type f)
+$(VENV)/installed: pyproject.toml setup.py constraints.txt $(CSRC)
 	test -x $(BIN)/pip || $(PYTHON) -m venv $(VENV)
 	$(PIP) 'setuptools>=77' 'pybind11>=2.12' torch
 	$(PIP) --no-build-isolation -e '.[dev]'
@@ -20,6 +21,7 @@ demo: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/clang-format --dry-run -Werror $(CSRC)
 	$(BIN)/mypy
 
 test: lint
