@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from vanfast import networks
+from vanfast._files import replacing, write_json
 from vanfast.errors import FileFormatError, MissingDependency
 from vanfast.networks import Network
 
@@ -40,12 +41,10 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     description.parent.mkdir(parents=True, exist_ok=True)
     config = net.config()
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
-    text = json.dumps({"format": FORMAT, "version": VERSION, "dtype": _dtype_name(net), "network": config}, indent=2)
     # The tensors carry a digest of the description, so that files of two networks are not taken for a pair.
-    with _renamed(tensors) as temporary:
+    with replacing(tensors) as temporary:
         save_file(state, temporary, metadata={"format": FORMAT, "config": _config_digest(config)})
-    with _renamed(description) as temporary:
-        temporary.write_text(text + "\n", encoding="utf-8")
+    write_json(description, {"format": FORMAT, "version": VERSION, "dtype": _dtype_name(net), "network": config})
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -95,23 +94,6 @@ def digest(net: Network) -> str:
         sha.update(f" {name} {list(tensor.shape)} ".encode())
         sha.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()
-
-
-class _renamed:
-    """A temporary path beside `target`, renamed to it when the block ends well and removed when it does not."""
-
-    def __init__(self, target: Path) -> None:
-        self.target = target
-        self.temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-
-    def __enter__(self) -> Path:
-        return self.temporary
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
-            self.temporary.replace(self.target)
-        else:
-            self.temporary.unlink(missing_ok=True)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

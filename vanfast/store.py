@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from vanfast._files import temporary_beside
 from vanfast.errors import FileFormatError, MissingDependency
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ class SampleWriter:
         self.has_energy = hamiltonian is not None
 
     def __enter__(self) -> SampleWriter:
-        self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
+        self._temporary = temporary_beside(self.path)
         sink = _NpzSink if self.format == "npz" else _H5Sink
         self._sink = sink(self._temporary, self.count, self.num_sites, self.has_energy)
         return self

@@ -29,8 +29,7 @@ bool has_avx512_bf16() {
 #endif
 
 std::vector<std::pair<std::string, const Kernels*>> find_kernels() {
-  std::vector<std::pair<std::string, const Kernels*>> found = {{"amx_model", &kAmxModelKernels},
-                                                               {"base", &kBaseKernels}};
+  std::vector<std::pair<std::string, const Kernels*>> found = {{"base", &kBaseKernels}};
 #if defined(__x86_64__)
   __builtin_cpu_init();
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.emplace_back("avx2", &kAvx2Kernels);
@@ -61,6 +60,7 @@ std::vector<std::string> available_isas() {
 
 const Kernels& kernels_for(const std::string& isa) {
   if (isa.empty()) return *all_kernels().back().second;
+  if (isa == kAmxModelKernels.name) return kAmxModelKernels;
   std::string names;
   for (const auto& entry : all_kernels()) {
     if (entry.first == isa) return *entry.second;

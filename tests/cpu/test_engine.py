@@ -14,7 +14,7 @@ from vanfast import _cpu
 
 from .conftest import MIXTURES, build
 
-ISAS = _cpu.isas()
+ISAS = ["amx_model", *_cpu.isas()]
 COUNT, SEED, FIRST = 257, 2**40 + 7, 2**32 - 100
 FLOAT_ISAS = [isa for isa in ISAS if isa != "amx_model"]  # the model differs from base in bf16 only
 

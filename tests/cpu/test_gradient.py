@@ -8,7 +8,7 @@ import torch
 import vanfast as vf
 from vanfast import _cpu
 
-ISAS = [isa for isa in _cpu.isas() if isa not in ("amx_model", "amx", "avx512_bf16")]  # distinct in float32
+ISAS = [isa for isa in _cpu.isas() if isa not in ("amx", "avx512_bf16")]  # distinct in float32
 
 
 def engine_gradient(net, weight, first=9, **options):

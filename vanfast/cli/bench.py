@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vanfast._files import write_json
 from vanfast.cli.output import print_table
 
 if TYPE_CHECKING:
@@ -53,9 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
         rows = [[row["case"], str(row["batch"]), _seconds(row["seconds_per_step"])] for row in results["training"]]
         print_table("training step", ["case", "batch", "time"], rows)
     if arguments.json is not None:
-        part = arguments.json.with_name(arguments.json.name + ".part")
-        part.write_text(json.dumps(results, indent=1) + "\n")
-        os.replace(part, arguments.json)
+        write_json(arguments.json, results)
     return 0
 
 

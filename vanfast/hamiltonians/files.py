@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from vanfast._files import replacing
 from vanfast.errors import FileFormatError, MissingDependency
 from vanfast.hamiltonians._checks import as_count
 from vanfast.hamiltonians._text import read_text
@@ -82,16 +83,17 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
     """
     name = fspath(path)
     if Path(name).suffix == ".npz":
-        np.savez(
-            name,
-            edges=ham.edges,
-            couplings=ham.couplings,
-            h=ham.fields,
-            num_sites=np.int64(ham.num_sites),
-            shape=np.array(ham.shape),
-        )
+        with replacing(Path(name)) as temporary, open(temporary, "wb") as archive:
+            np.savez(
+                archive,
+                edges=ham.edges,
+                couplings=ham.couplings,
+                h=ham.fields,
+                num_sites=np.int64(ham.num_sites),
+                shape=np.array(ham.shape),
+            )
         return
-    with open(name, "w", encoding="utf-8") as file:
+    with replacing(Path(name)) as temporary, open(temporary, "w", encoding="utf-8") as file:
         file.write(f"# {ham.describe()}\n# num_sites {ham.num_sites}\n# index_base 0\n")
         file.write(f"# shape {' '.join(str(length) for length in ham.shape)}\n")
         file.writelines(

@@ -7,9 +7,6 @@ Header key `vanfast`: JSON with format, step, settings, schedule state, and the 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from vanfast._files import replacing
 from vanfast.errors import FileFormatError, MissingDependency
 
 FORMAT = "vanfast-checkpoint"
@@ -44,25 +42,6 @@ def _safetensors() -> Any:
     except ImportError:
         raise MissingDependency("safetensors", "all", "a checkpoint") from None
     return safetensors
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Gives a temporary path beside `path`; on success it is flushed to disk and renamed over it in one step."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Writes JSON in one atomic step."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2) + "\n", encoding="utf-8")
 
 
 def save_checkpoint(path: Path, state: Checkpoint) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from vanfast._files import replacing
 from vanfast.errors import FileFormatError
 
 
@@ -76,9 +77,8 @@ class MetricsFile:
     def keep_before(self, step: int) -> list[StepRecord]:
         """Rewrites the file with the records before `step` and returns them."""
         records = [record for record in read_metrics(self.path) if record.step < step] if self.path.exists() else []
-        temporary = self.path.with_suffix(".tmp")
-        temporary.write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
-        os.replace(temporary, self.path)
+        with replacing(self.path) as temporary:
+            temporary.write_text("".join(record.to_line() + "\n" for record in records), encoding="utf-8")
         return records
 
     def append(self, record: StepRecord) -> None:

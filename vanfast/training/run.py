@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vanfast import hamiltonians, networks
+from vanfast._files import write_json
 from vanfast.errors import FileFormatError
-from vanfast.training.checkpoint import Checkpoint, load_checkpoint, write_json
+from vanfast.training.checkpoint import Checkpoint, load_checkpoint
 from vanfast.training.metrics import MetricsFile, StepRecord, read_metrics
 from vanfast.training.settings import Settings
 
