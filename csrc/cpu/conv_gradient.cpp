@@ -154,16 +154,13 @@ ConvGradient::Sums::Sums(const ConvGradient& g) {
 }
 
 void ConvGradient::Sums::add(const Gradient::Sums& other) {
-  auto plus = [](Buffer<float>& a, const Buffer<float>& b) {
-    for (size_t i = 0; i < a.size(); ++i) a[i] += b[i];
-  };
   const auto& from = static_cast<const Sums&>(other).layers;
   for (size_t l = 0; l < layers.size(); ++l) {
-    plus(layers[l].weight, from[l].weight);
-    plus(layers[l].bias, from[l].bias);
-    plus(layers[l].slope, from[l].slope);
-    plus(layers[l].mix, from[l].mix);
-    plus(layers[l].mix_bias, from[l].mix_bias);
+    add_to(layers[l].weight, from[l].weight);
+    add_to(layers[l].bias, from[l].bias);
+    add_to(layers[l].slope, from[l].slope);
+    add_to(layers[l].mix, from[l].mix);
+    add_to(layers[l].mix_bias, from[l].mix_bias);
   }
 }
 

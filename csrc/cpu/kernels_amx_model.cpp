@@ -69,19 +69,11 @@ const MatMul kModelBf16 = {true, true, 2 * kTileWords, multiply_tiles<ModelTiles
 
 }  // namespace
 
-const Kernels kAmxModelKernels = {"amx_model",
-                                  kBaseKernels.fp32,
-                                  kBaseKernels.rounded,
-                                  &kModelBf16,
-                                  kBaseKernels.words,
-                                  kBaseKernels.draw,
-                                  kBaseKernels.signs,
-                                  kBaseKernels.score,
-                                  kBaseKernels.logit_gradient,
-                                  kBaseKernels.activate_backward,
-                                  kBaseKernels.sum_lanes,
-                                  kBaseKernels.correlate,
-                                  kBaseKernels.mixture_logit,
-                                  kBaseKernels.mixture_update};
+const Kernels kAmxModelKernels = [] {
+  Kernels model = kBaseKernels;
+  model.name = "amx_model";
+  model.bf16 = &kModelBf16;
+  return model;
+}();
 
 }  // namespace vanfast::cpu

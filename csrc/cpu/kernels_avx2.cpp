@@ -27,20 +27,7 @@ static inline uint32_t sign_bits(__m256 x) { return static_cast<uint32_t>(_mm256
 
 }  // namespace avx2
 
-const Kernels kAvx2Kernels = {"avx2",
-                              avx2::kFp32,
-                              avx2::kRounded,
-                              nullptr,
-                              avx2::words,
-                              avx2::draw,
-                              avx2::signs,
-                              avx2::score,
-                              avx2::logit_gradient,
-                              avx2::activate_backward,
-                              avx2::sum_lanes,
-                              avx2::correlate,
-                              avx2::mixture_logit,
-                              avx2::mixture_update};
+constexpr Kernels kAvx2Kernels = avx2::table("avx2", nullptr);
 
 }  // namespace vanfast::cpu
 #endif

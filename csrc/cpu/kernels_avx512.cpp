@@ -34,7 +34,7 @@ struct Bf16Step {
   }
 };
 
-static const MatMul kBf16 = {true, false, 2, multiply<Bf16Step>, activate_pairs<2>};
+static constexpr MatMul kBf16 = {true, false, 2, multiply<Bf16Step>, activate_pairs<2>};
 
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16")
@@ -90,45 +90,16 @@ struct HardwareTiles {
 
 #include "cpu/amx.inl"
 
-static const MatMul kAmxBf16 = {true, true, 2 * kTileWords, multiply_tiles<HardwareTiles>,
+static constexpr MatMul kAmxBf16 = {true, true, 2 * kTileWords, multiply_tiles<HardwareTiles>,
                                 activate_pairs<2 * kTileWords>};
 
 #pragma GCC pop_options
 
 }  // namespace avx512
 
-const Kernels kAvx512Kernels = {"avx512",
-                                avx512::kFp32,
-                                avx512::kRounded,
-                                nullptr,
-                                avx512::words,
-                                avx512::draw,
-                                avx512::signs,
-                                avx512::score,
-                                avx512::logit_gradient,
-                                avx512::activate_backward,
-                                avx512::sum_lanes,
-                                avx512::correlate,
-                                avx512::mixture_logit,
-                                avx512::mixture_update};
-const Kernels kAvx512Bf16Kernels = {
-    "avx512_bf16",     avx512::kFp32,     avx512::kRounded,      &avx512::kBf16,         avx512::words,
-    avx512::draw,      avx512::signs,     avx512::score,         avx512::logit_gradient, avx512::activate_backward,
-    avx512::sum_lanes, avx512::correlate, avx512::mixture_logit, avx512::mixture_update};
-const Kernels kAmxKernels = {"amx",
-                             avx512::kFp32,
-                             avx512::kRounded,
-                             &avx512::kAmxBf16,
-                             avx512::words,
-                             avx512::draw,
-                             avx512::signs,
-                             avx512::score,
-                             avx512::logit_gradient,
-                             avx512::activate_backward,
-                             avx512::sum_lanes,
-                             avx512::correlate,
-                             avx512::mixture_logit,
-                             avx512::mixture_update};
+constexpr Kernels kAvx512Kernels = avx512::table("avx512", nullptr);
+constexpr Kernels kAvx512Bf16Kernels = avx512::table("avx512_bf16", &avx512::kBf16);
+constexpr Kernels kAmxKernels = avx512::table("amx", &avx512::kAmxBf16);
 
 }  // namespace vanfast::cpu
 #endif

@@ -32,19 +32,6 @@ static inline uint32_t sign_bits(Floats x) {
 
 }  // namespace base
 
-const Kernels kBaseKernels = {"base",
-                              base::kFp32,
-                              base::kRounded,
-                              nullptr,
-                              base::words,
-                              base::draw,
-                              base::signs,
-                              base::score,
-                              base::logit_gradient,
-                              base::activate_backward,
-                              base::sum_lanes,
-                              base::correlate,
-                              base::mixture_logit,
-                              base::mixture_update};
+constexpr Kernels kBaseKernels = base::table("base", nullptr);
 
 }  // namespace vanfast::cpu

@@ -1,10 +1,10 @@
-// Transposed copies of [units][kLanes] values, for products that sum over lanes.
+// What the backward passes share: transposed copies of [units][kLanes] values, for products that sum over lanes.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 
-#include "cpu/kernels.h"
+#include "cpu/packing.h"
 
 namespace vanfast::cpu {
 
@@ -15,6 +15,10 @@ inline void transpose_lanes(const float* in, int units, int first, float* out) {
   const int count = std::min(kLanes, units - first);
   for (int lane = 0; lane < kLanes; ++lane)
     for (int u = 0; u < kLanes; ++u) out[lane * kLanes + u] = u < count ? in[(first + u) * kLanes + lane] : 0.0f;
+}
+
+inline void add_to(Buffer<float>& sums, const Buffer<float>& more) {
+  for (size_t i = 0; i < sums.size(); ++i) sums[i] += more[i];
 }
 
 // in [units][kLanes] -> block `at` of panels [panel][blocks][kLanes][kPanelRows]: the layout of packed weights whose

@@ -107,7 +107,11 @@ def _arrays(plan: ConvPlan | MaskedPlan) -> list[dict[str, Any]]:
 
 
 class CpuBackend(Backend):
-    """The C++ engine on the instruction sets of `vanfast._cpu.isas()`."""
+    """The C++ engine on the instruction sets of `vanfast._cpu.isas()`, by default the last of them.
+
+    In fp32 AVX2 and AVX-512 give the same bytes; "base", which has no fused multiply-add, rounds differently, and in
+    bf16 every set does.
+    """
 
     name = "cpu"
 
