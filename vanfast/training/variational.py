@@ -21,7 +21,7 @@ from vanfast.training.metrics import StepRecord
 from vanfast.training.progress import open_progress
 from vanfast.training.run import Run, RunFolder
 from vanfast.training.settings import Settings
-from vanfast.training.step import accumulate_gradient, draw, effective_sample_size
+from vanfast.training.step import accumulate_gradient, draw, effective_sample_size, one_torch_thread
 
 if TYPE_CHECKING:
     from vanfast.networks import Network
@@ -173,8 +173,10 @@ class _Trainer:
         run = self.run
         try:
             with StopRequest() as stop, open_progress(run, progress) as report:
+                engine = self.sampler.sample_and_keep(1) is not None  # draws and differentiates by itself
                 while not run.finished:
-                    record = self.one_step()
+                    with one_torch_thread(engine):
+                        record = self.one_step()
                     report(record)
                     self.keep_rung(record.rung)
                     if stop.signum is not None:
