@@ -36,6 +36,11 @@ class ConvGradient final : public Gradient {
 
   std::unique_ptr<Gradient::Sums> make_sums() const override { return std::make_unique<Sums>(*this); }
   std::unique_ptr<Gradient::Workspace> make_workspace() const override { return std::make_unique<Lattice>(*this); }
+  int64_t num_sums() const override {
+    int64_t sums = int64_t(taps()) * (first_out_ + last_in_);
+    for (const Layer& layer : hidden_) sums += int64_t(taps()) * lane_groups(layer.in) * kLanes * layer.out;
+    return sums;
+  }
   void run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums,
            Gradient::Workspace& workspace) const override;
   std::vector<std::vector<float>> unpack(const Gradient::Sums& sums) const override;

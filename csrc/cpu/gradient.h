@@ -29,6 +29,7 @@ class Gradient {
 
   virtual ~Gradient() = default;
   virtual std::unique_ptr<Sums> make_sums() const = 0;
+  virtual int64_t num_sums() const = 0;  // floats in one Sums, about
   virtual std::unique_ptr<Workspace> make_workspace() const = 0;
   // Groups that are worth handing to one `run`, so that a weight's sum is visited once for all of them.
   virtual int groups_per_run() const { return 1; }

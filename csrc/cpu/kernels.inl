@@ -323,18 +323,6 @@ constexpr MatMul kFp32 = {false, false, 1, multiply<Fp32Step>, activate_fp32};
 constexpr MatMul kRounded = {false, false, 1, multiply<Fp32Step>, activate_rounded};
 
 constexpr Kernels table(const char* name, const MatMul* bf16) {
-  return {name,
-          kFp32,
-          kRounded,
-          bf16,
-          words,
-          draw,
-          signs,
-          score,
-          logit_gradient,
-          activate_backward,
-          sum_lanes,
-          correlate,
-          mixture_logit,
-          mixture_update};
+  return {name,  kFp32,          kRounded,          bf16,      words,     draw,          signs,
+          score, logit_gradient, activate_backward, sum_lanes, correlate, mixture_logit, mixture_update};
 }

@@ -91,7 +91,7 @@ struct HardwareTiles {
 #include "cpu/amx.inl"
 
 static constexpr MatMul kAmxBf16 = {true, true, 2 * kTileWords, multiply_tiles<HardwareTiles>,
-                                activate_pairs<2 * kTileWords>};
+                                    activate_pairs<2 * kTileWords>};
 
 #pragma GCC pop_options
 

@@ -36,6 +36,11 @@ class MaskedGradient final : public Gradient {
   std::unique_ptr<Gradient::Sums> make_sums() const override { return std::make_unique<Sums>(*this); }
   std::unique_ptr<Gradient::Workspace> make_workspace() const override { return std::make_unique<Units>(*this); }
   int groups_per_run() const override { return kRun; }
+  int64_t num_sums() const override {
+    int64_t sums = 0;
+    for (const Layer& layer : layers_) sums += int64_t(lane_groups(layer.in)) * kLanes * layer.out;
+    return sums;
+  }
   void run(const std::vector<GradientGroup>& groups, Gradient::Sums& sums,
            Gradient::Workspace& workspace) const override;
   std::vector<std::vector<float>> unpack(const Gradient::Sums& sums) const override;

@@ -203,8 +203,10 @@ std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const dou
   const int layers = scan_->num_kept(), passes = z2_ ? 2 : 1;
   const uint64_t first_group = first / kLanes;
   const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1) : 0;
-  // partial sums over fixed runs of groups, added in fixed order: the same bytes for any number of threads
-  const int64_t slots = std::clamp<int64_t>(groups / 8, std::min<int64_t>(groups, 8), 64);
+  // partial sums over fixed runs of groups, added in fixed order: the same bytes for any number of threads. More of
+  // them keep more threads busy, but each must be cleared and added: 32 MiB of them, or 8.
+  const int64_t affordable = std::max<int64_t>(8, (int64_t(1) << 23) / gradient_->num_sums());
+  const int64_t slots = std::min(groups, std::clamp<int64_t>(groups / 8, 8, std::min<int64_t>(affordable, 64)));
   std::vector<std::unique_ptr<Gradient::Sums>> sums(std::max<int64_t>(slots, 1));
   sums[0] = gradient_->make_sums();
   parallel_for(

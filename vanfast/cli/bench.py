@@ -106,7 +106,7 @@ def _print_sampling(measured: list[Measurement]) -> None:
     print(
         "naive: the whole network once per site in PyTorch; timed on "
         + ", ".join(f"{m.naive_sites} sites ({m.case})" for m in measured)
-        + " and scaled to all.\n"
+        + " and scaled to all sites.\n"
         + "limit: the faster of two matrix products in this run, torch's on 2048 x 2048 and the engine's in cache: "
         + ", ".join(
             f"{name} {torch_rate / 1e9:.0f} and {engine / 1e9:.0f} GFLOP/s"
