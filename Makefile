@@ -1,4 +1,4 @@
-# `make demo` and `make test` need python3 (3.10 or later) and a C++ compiler, nothing else.
+# `make demo` and `make test` need python3 (3.10 or later) and g++ (11 or later), nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
