@@ -341,3 +341,21 @@ def test_demo_on_a_short_leash(tmp_path):
     assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
     assert len(vf.store.load_samples(tmp_path / "samples.npz")) == 2000
     json.dumps(values, allow_nan=False)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_sample_leaves_nothing_behind(capsys, tmp_path, signum):
+    assert call(capsys, *TRAIN, "--beta", 0.3, "--steps", 1, "--quiet", "-o", tmp_path / "run")[0] == 0
+    words = ["sample", str(tmp_path / "run"), "--num", "1000000000", "-o", str(tmp_path / "out" / "s.npz")]
+    (tmp_path / "out").mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "vanfast.cli", *words], stderr=subprocess.PIPE, text=True)
+    for _ in range(6000):
+        if any((tmp_path / "out").iterdir()):
+            break
+        time.sleep(0.01)
+    time.sleep(0.2)
+    process.send_signal(signum)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum, err
+    assert err.count("\n") == 1
+    assert list((tmp_path / "out").iterdir()) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 from vanfast import store
 from vanfast.cli.output import print_json
 from vanfast.cli.sampling import Pieces, add_sampling_options
+from vanfast.cli.signals import sigterm_like_ctrl_c
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             "backend": pieces.sampler.backend,
         },
     )
-    with writer:
+    with sigterm_like_ctrl_c(), writer:
         for piece in pieces:
             writer.write(piece.spins, piece.log_q, piece.energy)
     size = Path(arguments.out).stat().st_size
