@@ -239,7 +239,7 @@ def test_ctrl_c_saves_and_resuming_is_exact(capsys, tmp_path, signum):
         (["train", *SYSTEM, "--boundary", "close", "--beta", "1", "-o", "x"], "must be periodic, open"),
         (["train", "--couplings", "nowhere.txt", "--beta", "1", "-o", "x"], "nowhere.txt"),
         (["train", "--couplings", "f", "--L", "3", "--beta", "1", "-o", "x"], "does not take --L; it takes --shape"),
-        (["train", "-o", "nowhere", "--resume"], "--beta is required"),
+        (["train", "-o", "nowhere", "--resume"], "no run in nowhere; to start one give --beta"),
         (["sample", "nowhere", "-o", "s.npz"], "no run in nowhere"),
         (["sample", "nowhere", "-o", "s.csv"], "format must be one of npz, h5"),
         (["sample", "nowhere", "--num", "0", "-o", "s.npz"], "--num: must be an integer >= 1"),
@@ -359,3 +359,23 @@ def test_a_stopped_sample_leaves_nothing_behind(capsys, tmp_path, signum):
     assert process.returncode == 128 + signum, err
     assert err.count("\n") == 1
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_rung_of_a_ladder_can_be_sampled(capsys, tmp_path):
+    run = tmp_path / "run"
+    assert call(capsys, *TRAIN, "--beta", 0.2, 0.4, "--steps", 3, "--quiet", "-o", run)[0] == 0
+    first = load_run(run / "beta-0.2")
+    assert (first.step, first.beta) == (3, 0.2)
+    assert states(first.net.state_dict()) != states(load_run(run).net.state_dict())
+    assert call(capsys, "sample", run / "beta-0.2", "--num", 10, "-o", tmp_path / "s.npz")[0] == 0
+    assert "no beta-0.3" in complaint(capsys, "sample", run / "beta-0.3", "--num", 10, "-o", tmp_path / "t.npz")
+
+
+def test_damaged_metrics_do_not_keep_a_run_from_ending_well(capsys, tmp_path):
+    run = tmp_path / "run"
+    assert call(capsys, *TRAIN, "--beta", 0.2, "--steps", 3, "--quiet", "-o", run)[0] == 0
+    (run / "metrics.jsonl").unlink()
+    assert call(capsys, "train", "--resume", "-o", run)[0] == 0
+    assert call(capsys, "evaluate", run, "--num", 1)[0] == 0
+    (run / "metrics.jsonl").write_bytes(b"\x9e\x00\n")
+    assert "metrics.jsonl:1" in complaint(capsys, "evaluate", run, "--num", 10)

@@ -131,7 +131,7 @@ def _check(net: Network, ham: Hamiltonian | None, precision: str, threads: int |
 def _check_indices(count: int, seed: int, first: int) -> None:
     for name, value in (("count", count), ("seed", seed), ("first", first)):
         _check_integer(name, value, 0, 2**64 - 1)
-    if first + count > 2**64:
+    if int(first) + int(count) > 2**64:
         raise ValueError(f"first = {first} with count = {count} goes past the last sample index, 2**64 - 1")
 
 

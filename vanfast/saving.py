@@ -43,7 +43,7 @@ def save(net: Network, path: str | os.PathLike[str]) -> None:
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in net.state_dict().items()}
     # The tensors carry a digest of the description, so that files of two networks are not taken for a pair.
     with replacing(tensors) as temporary:
-        save_file(state, temporary, metadata={"format": FORMAT, "config": _config_digest(config)})
+        save_file(state, temporary, metadata={"vanfast": _config_digest(config)})  # one key: their order varies
     write_json(description, {"format": FORMAT, "version": VERSION, "dtype": _dtype_name(net), "network": config})
 
 
@@ -56,7 +56,7 @@ def load(path: str | os.PathLike[str]) -> Network:
     safe_open = _safetensors("loading a network", "safetensors").safe_open
     description, tensors = paths(path)
     content = _read_json(description)
-    if content.get("dtype") not in DTYPES:
+    if not isinstance(content.get("dtype"), str) or content["dtype"] not in DTYPES:
         raise FileFormatError(f"{description}: dtype is {content.get('dtype')!r}, expected {' or '.join(DTYPES)}")
     config = content.get("network")
     try:
@@ -71,7 +71,7 @@ def load(path: str | os.PathLike[str]) -> Network:
             state = {name: file.get_tensor(name) for name in file.keys()}
     except Exception as error:  # safetensors raises its own type, which is not public
         raise FileFormatError(f"{tensors}: expected a safetensors file: {error}") from error
-    if metadata.get("config") != _config_digest(config):
+    if metadata.get("vanfast") != _config_digest(config):
         raise FileFormatError(f"{tensors}: expected the parameters of the network in {description}, found another's")
     expected = net.state_dict()
     if state.keys() != expected.keys():
@@ -101,6 +101,8 @@ def _read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{path} does not exist; a saved network has it beside its .safetensors file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise FileFormatError(f"{path}: expected JSON of a network, found brackets nested too deep") from None
     except json.JSONDecodeError as error:
         raise FileFormatError(f"{path}, line {error.lineno}: expected JSON: {error.msg}") from error
     except UnicodeDecodeError as error:

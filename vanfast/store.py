@@ -11,6 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -169,7 +170,8 @@ class SampleWriter:
                 self._sink.finish(json.dumps(self.meta), self.arrays)
                 os.replace(self._temporary, self.path)
         finally:
-            self._sink.discard()
+            with suppress(OSError, RuntimeError):  # closing fails where writing did, which is the error to tell
+                self._sink.discard()
             self._temporary.unlink(missing_ok=True)
 
 
@@ -269,6 +271,8 @@ def load_samples(path: str | os.PathLike[str]) -> SampleSet:
 
 
 def _read_npz(path: Path) -> dict[str, Any]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is neither")
     with np.load(path, allow_pickle=False) as archive:
         if not isinstance(archive, np.lib.npyio.NpzFile):
             raise ValueError("it is a single array")

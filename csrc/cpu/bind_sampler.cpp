@@ -206,7 +206,7 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
   const Scan& scan = sampler.scan();
   const int sites = scan.num_sites();
   require(count >= 0, "count must not be negative");
-  require(first <= UINT64_MAX - static_cast<uint64_t>(count) - kLanes, "first + count must stay below 2^64");
+  require(count == 0 || first <= UINT64_MAX - static_cast<uint64_t>(count - 1), "first + count must not exceed 2^64");
   require(!model || model->num_sites() == sites, "the Hamiltonian has " +
                                                      std::to_string(model ? model->num_sites() : 0) +
                                                      " sites, the network " + std::to_string(sites));

@@ -140,7 +140,8 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
       const uint64_t base = (group + g) * kLanes;
       if (z2_) kernels_.words(seed, base, 0, kFlipStream, flip);
       const int low = static_cast<int>(std::max(first, base) - base);
-      const int high = static_cast<int>(std::min(first + count, base + kLanes) - base);
+      // by the last index, for the index after it may be 2^64
+      const int high = static_cast<int>(std::min<uint64_t>(first + (count - 1) - base, kLanes - 1)) + 1;
       const float* from = task.spins.data() + int64_t(g) * sites * kLanes;
       const int64_t row = static_cast<int64_t>(base + low - first);
       int8_t* to = spins + row * sites;

@@ -224,7 +224,7 @@ def test_the_module_checks_what_it_is_given():
     with pytest.raises(ValueError, match="at least one layer"):
         _cpu.masked_sampler(3, [], None, False, False, "")
     sampler = _cpu.masked_sampler(3, [good], None, False, False, "")
-    with pytest.raises(ValueError, match="stay below"):
+    with pytest.raises(ValueError, match="must not exceed"):
         sampler.sample(5, 0, 2**64 - 3)
     with pytest.raises(ValueError, match="has 4 sites"):
         sampler.sample(5, 0, 0, 1, vf.hamiltonians.IsingSquare(shape=(2, 2)).native)
@@ -241,3 +241,15 @@ def test_ctrl_c_ends_a_long_call():
         sampler.sample(200_000)
     timer.join()
     assert len(sampler.sample(5)) == 5
+
+
+def test_the_last_sample_indices(net):
+    sampler = vf.Sampler(net, backend="cpu")
+    last = sampler.sample(40, seed=1, first=2**64 - 40)
+    for first, count in ((2**64 - 1, 1), (2**64 - 33, 33), (2**64 - 32, 31)):
+        part = sampler.sample(count, seed=1, first=first)
+        at = first - (2**64 - 40)
+        assert torch.equal(part.spins, last.spins[at : at + count])
+        assert torch.equal(part.log_q, last.log_q[at : at + count])
+    with pytest.raises(ValueError, match="past the last sample index"):
+        sampler.sample(np.int64(3), 0, np.uint64(2**64 - 1))

@@ -192,3 +192,9 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, ham, ending) -> None:
     np.testing.assert_array_equal(again.edges, ham.edges)
     np.testing.assert_array_equal(again.couplings, ham.couplings)
     np.testing.assert_array_equal(again.fields, ham.fields)
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    path = tmp_path / "bom.txt"
+    path.write_bytes(b"\xef\xbb\xbf0 1 1.5\r\n1 2 -0.5\r\n")
+    assert load(path).couplings.tolist() == [1.5, -0.5]

@@ -113,7 +113,7 @@ def test_wrong_tensors(tmp_path):
             vf.load(tmp_path)
     from vanfast.saving import _config_digest
 
-    metadata = {"config": _config_digest(net.config())}
+    metadata = {"vanfast": _config_digest(net.config())}
     state = net.state_dict()
     for wrong, message in (
         ({"x": torch.ones(2)}, "unknown"),

@@ -79,8 +79,9 @@ def _guarded(name: str, run: Callable[[Namespace], int | None], arguments: Names
         if arguments.traceback:
             raise
         code, message = 2, str(error)
-    except (OSError, MissingDependency, ArithmeticError, MemoryError) as error:
-        if arguments.traceback:
+    except (OSError, MissingDependency, ArithmeticError, MemoryError, RuntimeError) as error:
+        # torch reports a lack of memory as a RuntimeError; other ones are ours to find
+        if arguments.traceback or (isinstance(error, RuntimeError) and "allocate memory" not in str(error)):
             raise
         code, message = 1, str(error) or type(error).__name__
     print(f"vanfast {name}: {' '.join(message.split())}", file=sys.stderr)

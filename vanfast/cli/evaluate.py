@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from vanfast.cli.output import print_json, print_table, with_error
@@ -69,7 +70,8 @@ def observable_rows(values: dict[str, Any]) -> list[list[str]]:
 
 def footer(values: dict[str, Any]) -> str:
     """One line: effective sample size, variance of beta E + ln q, speed."""
+    variance = values.get("loss_variance", math.nan)  # absent for a single sample
     return (
         f"effective samples {values['ess']:,.0f} ({100 * values['ess_fraction']:.1f} %), "
-        f"variance of βE + ln q {values['loss_variance']:.4g}, {values['samples_per_second']:,.0f} samples/s"
+        f"variance of βE + ln q {variance:.4g}, {values['samples_per_second']:,.0f} samples/s"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from typing import Any
 
@@ -99,6 +100,8 @@ def run(arguments: argparse.Namespace) -> int:
         net = network_of(arguments, ham, first_seed) if names_a_network(arguments) else stored.net
     else:
         if arguments.beta is None:
+            if arguments.resume:
+                raise ValueError(f"--resume: no run in {arguments.out}; to start one give --beta and a system")
             raise ValueError("--beta is required, one inverse temperature or several")
         ham = system_of(arguments)
         net = network_of(arguments, ham, arguments.seed or 0)
@@ -130,13 +133,14 @@ def _report(run: Any, seconds: float, arguments: argparse.Namespace) -> None:
     sites = run.hamiltonian.num_sites
     rungs = []
     for index, beta in enumerate(run.settings.beta):
+        recent = run.recent(index)
         known = known_values(run.hamiltonian, beta)
         rungs.append(
             {
                 "beta": beta,
                 "free_energy_per_site": run.free_energy_of(index) / sites,
                 "exact_free_energy_per_site": None if known is None else known.free_energy / sites,
-                "free_energy_std_per_site": run.recent(index)[-1].free_energy_std_per_site,
+                "free_energy_std_per_site": recent[-1].free_energy_std_per_site if recent else math.nan,
             }
         )
     if arguments.json:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -59,9 +58,12 @@ def per_site(result: object, names: tuple[str, ...]) -> dict[str, float]:
     return numbers | {f"{name}_per_site": getattr(result, name) / numbers["num_sites"] for name in names}
 
 
+MAX_BETA = 1e100  # beta E and its square must stay finite
+
+
 def check_beta(beta: float) -> float:
-    if not (math.isfinite(beta) and beta > 0):
-        raise ValueError(f"beta must be positive and finite, not {beta}")
+    if not 0 < beta <= MAX_BETA:
+        raise ValueError(f"beta must be positive and at most {MAX_BETA:g}, not {beta}")
     return float(beta)
 
 

@@ -82,7 +82,7 @@ def _scan(path: str, format: str) -> _Lines:
     lines = _Lines(path)
     number = 0
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # some editors begin a file with a byte order mark
             for number, text in enumerate(file, 1):
                 if text.lstrip().startswith("#"):
                     _read_comment(lines, text, number)

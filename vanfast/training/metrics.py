@@ -55,7 +55,7 @@ def read_metrics(path: str | os.PathLike[str]) -> list[StepRecord]:
     Raises FileFormatError naming file and line when a complete line is not a record.
     """
     records: list[StepRecord] = []
-    with open(path, encoding="utf-8") as file:
+    with open(path, encoding="utf-8", errors="replace") as file:  # a damaged line is refused below, by its number
         for number, line in enumerate(file, 1):
             if not line.endswith("\n"):
                 break

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from vanfast import hamiltonians, networks
 from vanfast._files import write_json
 from vanfast.errors import FileFormatError
+from vanfast.saving import load
 from vanfast.training.checkpoint import Checkpoint, load_checkpoint
 from vanfast.training.metrics import MetricsFile, StepRecord, read_metrics
 from vanfast.training.settings import Settings
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from vanfast.networks import Network
     from vanfast.sampler import Sampler
 
+RUNG_PREFIX = "beta-"  # the network that a rung of a ladder left is in beta-0.5 or so, inside the run's directory
 AVERAGED_STEPS = 100  # the paper's moving average of the free energy
 
 
@@ -123,13 +125,30 @@ def run_from_checkpoint(state: Checkpoint, path: Path) -> Run:
 def load_run(path: str | os.PathLike[str]) -> Run:
     """Run stored in a directory by `vanfast.train(..., out=path)`, as of its last checkpoint.
 
+    `path` may also be the directory of one rung of a ladder in a run, beta-0.5 say: then the run as it was when that
+    rung was done, with the network of that moment.
+
     Raises FileNotFoundError when the directory holds no run, FileFormatError when its files are not as written.
     """
     folder = RunFolder(path)
+    if not folder.holds_a_run() and folder.path.name.startswith(RUNG_PREFIX):
+        return _load_rung(folder.path)
     if not folder.holds_a_run():
         raise FileNotFoundError(f"no run in {folder.path}: expected {folder.checkpoint.name}, as vanfast train writes")
     run = run_from_checkpoint(load_checkpoint(folder.checkpoint), folder.checkpoint)
     run.out = folder.path
     if folder.metrics.path.exists():
         run.history = [record for record in read_metrics(folder.metrics.path) if record.step < run.step]
+    return run
+
+
+def _load_rung(path: Path) -> Run:
+    run = load_run(path.parent)
+    names = [f"{RUNG_PREFIX}{beta:g}" for beta in run.settings.beta]
+    if path.name not in names:
+        raise FileNotFoundError(f"no {path.name} in {path.parent}: its rungs are {', '.join(names)}")
+    run.net = load(path)
+    run.step = sum(run.settings.steps[: names.index(path.name) + 1])
+    run.history = [record for record in run.history if record.step < run.step]
+    run.out = path
     return run

@@ -19,7 +19,7 @@ from vanfast.training.checkpoint import Checkpoint, adam_tensors, load_checkpoin
 from vanfast.training.interrupt import StopRequest, TrainingInterrupted
 from vanfast.training.metrics import StepRecord
 from vanfast.training.progress import open_progress
-from vanfast.training.run import Run, RunFolder
+from vanfast.training.run import RUNG_PREFIX, Run, RunFolder
 from vanfast.training.settings import Settings
 from vanfast.training.step import accumulate_gradient, draw, effective_sample_size, one_torch_thread
 
@@ -195,7 +195,7 @@ class _Trainer:
         """Keeps the network that the last step of a rung left, in a directory named for its beta."""
         settings = self.run.settings
         if self.folder is not None and len(settings.beta) > 1 and self.run.step == sum(settings.steps[: rung + 1]):
-            self.run.net.save(self.folder.path / f"beta-{settings.beta[rung]:g}")
+            self.run.net.save(self.folder.path / f"{RUNG_PREFIX}{settings.beta[rung]:g}")
 
     def interrupted(self, signum: int) -> TrainingInterrupted:
         self.save()
