@@ -197,4 +197,4 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, ham, ending) -> None:
 def test_a_byte_order_mark_is_skipped(tmp_path):
     path = tmp_path / "bom.txt"
     path.write_bytes(b"\xef\xbb\xbf0 1 1.5\r\n1 2 -0.5\r\n")
-    assert load(path).couplings.tolist() == [1.5, -0.5]
+    assert H.load(path).couplings.tolist() == [1.5, -0.5]
