@@ -87,10 +87,13 @@ class Sampler:
 
         Sample n depends on the network, the precision, the backend, the seed and n alone: not on count, first, threads
         or how a run is cut into calls. Raises ValueError unless count >= 0, 0 <= seed < 2**64 and
-        0 <= first <= 2**64 - count.
+        0 <= first <= 2**64 - count, FloatingPointError when activations overflow.
         """
         _check_indices(count, seed, first)
-        return Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
+        batch = Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
+        if not np.isfinite(batch.log_q.cpu().numpy()).all():
+            raise FloatingPointError("ln q is not finite: the network's activations overflow its precision")
+        return batch
 
     def sample_and_keep(self, count: int, seed: int = 0, first: int = 0) -> backends.Kept | None:
         """The same samples, ready for their gradient; None where the backend has no backward pass for this network."""

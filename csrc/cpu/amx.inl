@@ -3,7 +3,6 @@
 // A tile of weights is 16 rows x 32 bf16, a tile of activations 16 pairs x 16 lanes, exactly the layout that
 // activations already have. Two tiles of rows by two of lanes are summed at once: 4 sums, 2 + 2 operands, all 8 tiles.
 // `Tiles` gives load_sum<i>, store_sum<i>, load_weight<i>, load_input<i> and dot<sum, weight, input>.
-// The including file has included <cstring> and packing.h's constants.
 
 template <class Tiles, int RowTiles>
 static inline void tile_panel(const Word* weights, ptrdiff_t panel, int steps, const Word* b, float* c) {

@@ -176,7 +176,7 @@ std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats
   return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), nullptr, kernels, std::vector<int64_t>{}, z2);
 }
 
-// Lets Ctrl-C end a long call: asks Python for pending signals a few times a second.
+// Lets Ctrl-C end a long call: asks Python for pending signals between tiles, at most ten times a second.
 class SignalPoll {
  public:
   void operator()() {
@@ -303,7 +303,7 @@ void bind_sampler(py::module_& module) {
       .def_property_readonly("num_sites", [](const Sampler& s) { return s.scan().num_sites(); })
       .def_property_readonly("isa", [](const Sampler& s) { return s.kernels().name; })
       .def_property_readonly("native_bf16", [](const Sampler& s) { return s.kernels().bf16 != nullptr; })
-      .def_property_readonly("workspace_bytes", [](const Sampler& s) { return s.scan().workspace_bytes(); });
+      .def_property_readonly("bytes_per_thread", [](const Sampler& s) { return s.bytes_per_thread(); });
   module.def("conv_sampler", &conv_sampler, py::arg("height"), py::arg("width"), py::arg("half_kernel"),
              py::arg("layers"), py::arg("z2"), py::arg("bf16"), py::arg("isa"));
   module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"),

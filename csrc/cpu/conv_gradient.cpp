@@ -1,10 +1,12 @@
 // Backward pass of a PixelCNN, a group of samples at a time, layer by layer from the logits down.
 //
 // With G = d/dz of a layer's output and a its input activations, on the lattice:
-//   d/da(y, x)   = sum_taps W(tap)^T G(y + dy, x - dx)          a product with transposed weights, a row of taps at
-//   once d/dW(tap)    = sum_{y, x, lanes} G(y, x) a(y - dy, x + dx)^T  a product over (sites of a row, lanes), for
-//   which both
-//                                                              operands of the row are transposed once
+//
+//   d/da(y, x)  = sum_taps W(tap)^T G(y + dy, x - dx)
+//       a product with transposed weights, a row of taps at once;
+//   d/dW(tap)   = sum_{y, x, lanes} G(y, x) a(y - dy, x + dx)^T
+//       a product over (sites of a row, lanes), for which both operands of the row are transposed once.
+//
 // Both run on the inner loop of sampling, over in-lattice taps only.
 #include "cpu/conv_gradient.h"
 

@@ -1,9 +1,9 @@
 // The inner loops of the CPU engine, one table per instruction set.
 //
 // Data layout: samples are SIMD lanes. A group is kLanes consecutive, aligned sample indices; every activation, spin
-// and logit of a group is stored as [unit][kLanes]. No lane ever meets another one, and the order of each sum is
-// fixed by the network alone, so a sample's bytes depend neither on its neighbours nor, between the sets with FMA,
-// on the vector width.
+// and logit of a group is stored as [unit][kLanes]. When sampling, no lane ever meets another one, and the order of
+// each sum is fixed by the network alone, so a sample's bytes depend neither on its neighbours nor, between the sets
+// with FMA, on the vector width.
 #pragma once
 
 #include <cstddef>

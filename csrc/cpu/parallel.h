@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -49,7 +50,12 @@ void parallel_for(int64_t tasks, int threads, Work&& work, Poll&& poll = no_poll
     }
   };
   std::vector<std::thread> pool;
-  for (int thread = 1; thread < threads; ++thread) pool.emplace_back(run, thread);
+  pool.reserve(std::max(threads - 1, 0));
+  try {
+    for (int thread = 1; thread < threads; ++thread) pool.emplace_back(run, thread);
+  } catch (const std::system_error&) {
+    // the system gives no more threads: those that started, and this one, do the work
+  }
   if (threads > 0) run(0);
   for (auto& thread : pool) thread.join();
   if (error) std::rethrow_exception(error);

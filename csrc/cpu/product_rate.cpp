@@ -13,7 +13,7 @@ double product_rate(const Kernels& kernels, bool bf16, int threads, double secon
   using Clock = std::chrono::steady_clock;
   const MatMul& math = !bf16 ? kernels.fp32 : kernels.bf16 ? *kernels.bf16 : kernels.rounded;
   const int rows = 32, units = 128, words = words_per_site(math, units);
-  threads = resolve_threads(threads);
+  threads = std::min(resolve_threads(threads), resolve_threads(0));
   std::atomic<int64_t> products{0};
   const auto begin = Clock::now();
   parallel_for(threads, threads, [&](int64_t, int) {

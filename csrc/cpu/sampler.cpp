@@ -83,9 +83,9 @@ struct Sampler::Task {
 // body(task, first group of the tile, groups) over consecutive runs of groups.
 template <class Body>
 void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, const Poll& poll, Body&& body) const {
-  threads = resolve_threads(threads);
+  threads = static_cast<int>(std::min<int64_t>(resolve_threads(threads), groups));
   // large tiles use a weight more often per visit, but every thread should have work until the end
-  const int64_t per_tile = std::clamp<int64_t>(groups / (4 * threads), 1, scan_->groups_per_tile());
+  const int64_t per_tile = std::clamp<int64_t>(groups / (int64_t(4) * threads), 1, scan_->groups_per_tile());
   const int64_t tiles = (groups + per_tile - 1) / per_tile;
   std::vector<std::unique_ptr<Task>> tasks(threads);
   parallel_for(
@@ -205,9 +205,10 @@ std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const dou
   const uint64_t first_group = first / kLanes;
   const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1) : 0;
   // partial sums over fixed runs of groups, added in fixed order: the same bytes for any number of threads. More of
-  // them keep more threads busy, but each must be cleared and added: 32 MiB of them, or 8.
-  const int64_t affordable = std::max<int64_t>(8, (int64_t(1) << 23) / gradient_->num_sums());
-  const int64_t slots = std::min(groups, std::clamp<int64_t>(groups / 8, 8, std::min<int64_t>(affordable, 64)));
+  // them keep more threads busy, but each must be cleared and added: 32 MiB of them, or 8, but 1 GiB at the most.
+  const int64_t most = std::clamp<int64_t>((int64_t(1) << 28) / gradient_->num_sums(), 1, 64);
+  const int64_t cheap = std::clamp<int64_t>((int64_t(1) << 23) / gradient_->num_sums(), 8, 64);
+  const int64_t slots = std::min({groups, most, std::clamp<int64_t>(groups / 8, 8, cheap)});
   std::vector<std::unique_ptr<Gradient::Sums>> sums(std::max<int64_t>(slots, 1));
   sums[0] = gradient_->make_sums();
   parallel_for(

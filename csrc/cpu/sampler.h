@@ -24,6 +24,10 @@ class Sampler {
           std::vector<int64_t> order, bool z2);
 
   const Scan& scan() const { return *scan_; }
+  // What a thread holds while it samples: the scan's workspace and the tile's spins.
+  int64_t bytes_per_thread() const {
+    return scan_->workspace_bytes() + int64_t(scan_->groups_per_tile()) * scan_->num_sites() * kLanes * 4;
+  }
   const Kernels& kernels() const { return kernels_; }
   bool z2() const { return z2_; }
 

@@ -3,9 +3,10 @@
 // lanes, truncate(x) to int32 and sign_bits(x), one bit a lane. No standard library templates here: their instances
 // could replace those of other files.
 
-typedef float vf __attribute__((vector_size(4 * VANFAST_WIDTH)));
+// Words and floats share memory, hence may_alias.
+typedef float vf __attribute__((vector_size(4 * VANFAST_WIDTH), may_alias));
 typedef int32_t vi __attribute__((vector_size(4 * VANFAST_WIDTH)));
-typedef uint32_t vu __attribute__((vector_size(4 * VANFAST_WIDTH)));
+typedef uint32_t vu __attribute__((vector_size(4 * VANFAST_WIDTH), may_alias));
 typedef uint64_t vl __attribute__((vector_size(4 * VANFAST_WIDTH)));
 
 constexpr int kWidth = VANFAST_WIDTH;

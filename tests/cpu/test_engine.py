@@ -174,15 +174,32 @@ def test_frequencies_follow_q(isa, name, precision):
     assert g < 511 + 5 * np.sqrt(2 * 511), g
 
 
-def test_workspace_does_not_grow_with_height_or_count():
-    """Only k + 1 rows per layer are kept."""
-    sizes = [
-        vf.Sampler(vf.networks.PixelCNN((height, 8), 3, 16, 2), backend="cpu")._program.workspace_bytes
+def test_memory_grows_with_height_by_spins_alone():
+    """Only k + 1 rows of activations per layer are kept; spins take 4 bytes a site and lane."""
+    bytes_at = {
+        height: vf.Sampler(vf.networks.PixelCNN((height, 8), 3, 16, 2), backend="cpu").program.bytes_per_thread
         for height in (4, 8, 64)
-    ]
-    assert sizes[0] == sizes[1] == sizes[2]
+    }
+    spins = {height: 32 * 4 * height * 8 for height in bytes_at}
+    rows = {height: bytes_at[height] - spins[height] for height in bytes_at}
+    assert rows[4] == rows[8] == rows[64]
     # k + 1 rows of activations and one of sums for the hidden layer, k + 1 rows of logits, and single-site buffers
-    assert sizes[0] <= 32 * 4 * ((3 + 1) * 8 * 16 + 3 * 8 + 20 * 16)
+    assert rows[4] <= 32 * 4 * ((3 + 1) * 8 * 16 + 3 * 8 + 20 * 16)
+
+
+def test_absurd_numbers_of_threads_are_harmless():
+    net = vf.networks.Dense(5)
+    few, many = (vf.Sampler(net, backend="cpu", threads=threads).sample(70, seed=1) for threads in (1, 2**31 - 1))
+    assert same(few, many)
+
+
+def test_overflowing_networks_are_refused():
+    net = vf.networks.PixelCNN((4, 4), 3, 4, 1)
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter *= 1e30
+    with pytest.raises(FloatingPointError, match="not finite"):
+        vf.Sampler(net, backend="cpu").sample(10)
 
 
 def test_empty_and_refused_calls():

@@ -19,7 +19,9 @@ def get(name: str = "auto") -> Backend:
     Raises ValueError for an unknown name. Whether the backend can run here is told by its `unavailable()`.
     """
     if name == "auto":
-        name = os.environ.get("VANFAST_BACKEND") or next(known for known, reason in available().items() if not reason)
+        name = os.environ.get("VANFAST_BACKEND", "auto")
+    if name == "auto":
+        name = next(known for known, reason in available().items() if not reason)
     if name not in NAMES:
         raise ValueError(f"backend = {name!r} must be one of {', '.join(map(repr, ('auto', *NAMES)))}")
     backend: Backend = importlib.import_module(f"vanfast.backends.{name}").BACKEND

@@ -31,9 +31,10 @@ class CpuProgram(Program):
         return self._engine.isa
 
     @property
-    def workspace_bytes(self) -> int:
-        """Memory that each thread needs for activations, whatever the number of samples."""
-        return self._engine.workspace_bytes
+    def bytes_per_thread(self) -> int:
+        """Memory that each thread holds while it samples, whatever the number of samples: k + 1 rows of activations of
+        every hidden layer of a convolution, all units of a dense network, and the spins of its tile."""
+        return self._engine.bytes_per_thread
 
     def sample(
         self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
@@ -127,8 +128,8 @@ class CpuBackend(Backend):
             return "tf32 exists on GPUs only; use fp32 or bf16"
         if precision == "bf16" and isinstance(net.plan(), MixturePlan):
             return "a mixture has no matrix products that could be rounded to bf16"
-        if net.dtype == torch.float64:
-            return "its parameters are float64; the engine computes in float32: net.float(), or the reference backend"
+        if net.dtype != torch.float32:
+            return f"its parameters are {net.dtype}; the engine computes in float32: net.float(), or another backend"
         return None
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> CpuProgram:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import statistics
 import time
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from vanfast import _cpu
 from vanfast.benchmarks.cases import GROWTH, Case, useful_operations
 from vanfast.benchmarks.rivals import engine_product_rate, sample_cached, sample_naive, torch_product_rate
 from vanfast.sampler import Sampler
@@ -42,8 +42,7 @@ class Measurement:
     torch_product_rate: float
     engine_product_rate: float
     limit_share: float | None
-    workspace_bytes_per_thread: int
-    peak_memory_bytes: int
+    bytes_per_thread: int
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -65,21 +64,21 @@ def _sites_within(one: float, sites: int) -> int:
     return max(2, min(sites, int(NAIVE_SECONDS / one)))
 
 
-def measure_case(case: Case, threads: int | None = None, backend: str = "cpu") -> Measurement:
+def measure_case(case: Case, threads: int | None = None) -> Measurement:
     """The engine on `threads` threads (None: all) against the rivals on as many of torch's."""
     torch.manual_seed(0)
     before = torch.get_num_threads()
-    if threads is not None:
-        torch.set_num_threads(threads)
+    threads = threads or _cpu.hardware_threads()
+    torch.set_num_threads(threads)
     try:
-        return _measure(case, case.build(), threads, backend)
+        return _measure(case, case.build(), threads)
     finally:
         torch.set_num_threads(before)
 
 
-def _measure(case: Case, net: Network, threads: int | None, backend: str) -> Measurement:
+def _measure(case: Case, net: Network, threads: int) -> Measurement:
     plan, sites = net.plan(), net.num_sites
-    sampler = Sampler(net, backend=backend, precision=case.precision, threads=threads)
+    sampler = Sampler(net, backend="cpu", precision=case.precision, threads=threads)
     program: Any = sampler.program
     torch_rate, engine_rate = torch_product_rate(case.precision), engine_product_rate(case.precision, threads)
     times = _repeat(lambda: program.sample(case.batch, 0, 0))
@@ -92,13 +91,12 @@ def _measure(case: Case, net: Network, threads: int | None, backend: str) -> Mea
     engine_rate = max(engine_rate, engine_product_rate(case.precision, threads))
     operations = useful_operations(plan, net.z2)
     seconds = statistics.median(times)
-    mirrored = 2 if net.z2 else 1  # the exact ln q of a symmetrised network takes one more pass, which no rival makes
     return Measurement(
         case=case.name,
         batch=case.batch,
         precision=case.precision,
         isa=program.isa,
-        threads=threads or torch.get_num_threads(),
+        threads=threads,
         seconds=seconds,
         spread=(max(times) - min(times)) / seconds,
         samples_per_second=case.batch / seconds,
@@ -108,14 +106,13 @@ def _measure(case: Case, net: Network, threads: int | None, backend: str) -> Mea
         cached_seconds=cached,
         cached_sites=cached_sites,
         cached_ratio=cached / seconds,
-        operations_per_sample=operations // mirrored,
+        operations_per_sample=operations,
         torch_product_rate=torch_rate,
         engine_product_rate=engine_rate,
         limit_share=operations * case.batch / seconds / max(torch_rate, engine_rate)
         if case.limited_by_products
         else None,
-        workspace_bytes_per_thread=program.workspace_bytes,
-        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        bytes_per_thread=program.bytes_per_thread,
     )
 
 
@@ -137,7 +134,7 @@ def measure_growth(threads: int | None = None, samples: int = 64) -> list[dict[s
                 "samples": samples,
                 "seconds_per_site": cost,
                 "operations_per_site": operations,
-                "workspace_bytes_per_thread": program.workspace_bytes,
+                "bytes_per_thread": program.bytes_per_thread,
             }
             first = first or row
             row["cost_per_site_ratio"] = cost / first["seconds_per_site"]

@@ -4,6 +4,7 @@ naive    the whole network once per site, as the VAN paper's code does it: full 
          matrices, masked entries multiplied.
 cached   activations of finished sites are kept, and each site is computed once: what one writes after reading that
          the naive way is wasteful.
+Both work in float32 also where the engine's case is bf16, and with Z2 without the pass over the flipped spins.
 limit    the rate of a matrix product in the same precision: torch's on large squares or the engine's own on data in
          the first-level cache, whichever is faster here (torch's library is not at its best on every CPU).
 """
@@ -86,6 +87,8 @@ def _cached_conv(plan: ConvPlan, batch: int, sites: int | None) -> float:
     # channels last, so that the patch of a site is k + 1 runs of memory; padded as the convolution is
     caches = [torch.zeros(batch, height + k, width + 2 * k, layer.weight.shape[1]) for layer in plan.layers]
     weights = [layer.weight.permute(2, 3, 1, 0).flatten(0, 2) for layer in plan.layers]
+    # made once: a fresh patch for every site would measure the memory allocator
+    patches = [torch.empty(batch, k + 1, 2 * k + 1, layer.weight.shape[1]) for layer in plan.layers]
     drawn = min(sites or plan.num_sites, plan.num_sites)
     start = (plan.num_sites - drawn) // 2
 
@@ -96,7 +99,7 @@ def _cached_conv(plan: ConvPlan, batch: int, sites: int | None) -> float:
             if number:  # the layer's input at this site; the first layer's is the spin, which is not drawn yet
                 h = z if layer.pointwise is None else functional.linear(z, layer.pointwise, layer.pointwise_bias)
                 cache[:, y + k, x + k] = h if layer.slope is None else functional.prelu(h, layer.slope)
-            patch = cache[:, y : y + k + 1, x : x + 2 * k + 1].reshape(batch, -1)
+            patch = patches[number].copy_(cache[:, y : y + k + 1, x : x + 2 * k + 1]).view(batch, -1)
             out = patch @ weight if layer.bias is None else torch.addmm(layer.bias, patch, weight)
             z = out + z if layer.residual else out
         spin = 2 * torch.bernoulli(torch.sigmoid(z)) - 1

@@ -96,7 +96,7 @@ def _print_sampling(measured: list[Measurement]) -> None:
             f"{m.naive_ratio:,.0f}",
             f"{m.cached_ratio:,.1f}",
             "–" if m.limit_share is None else f"{100 * m.limit_share:.0f} %",
-            f"{m.workspace_bytes_per_thread / 2**20:.1f} MiB",
+            f"{m.bytes_per_thread / 2**20:.1f} MiB",
         ]
         for m in measured
     ]
@@ -128,7 +128,7 @@ def _print_growth(rows: list[dict[str, Any]]) -> None:
                 f"{row['cost_per_site_ratio']:.2f}",
                 f"{row['operations_per_site'] / 1e6:.3f} MFLOP",
                 f"{row['operations_per_site_ratio']:.2f}",
-                f"{row['workspace_bytes_per_thread'] / 2**20:.1f} MiB",
+                f"{row['bytes_per_thread'] / 2**20:.1f} MiB",
             ]
             for row in rows
         ],
