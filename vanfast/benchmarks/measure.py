@@ -12,6 +12,7 @@ import torch
 from vanfast import _cpu
 from vanfast.benchmarks.cases import GROWTH, Case, useful_operations
 from vanfast.benchmarks.rivals import engine_product_rate, sample_cached, sample_naive, torch_product_rate
+from vanfast.networks.plan import MixturePlan
 from vanfast.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -78,15 +79,16 @@ def measure_case(case: Case, threads: int | None = None) -> Measurement:
 
 def _measure(case: Case, net: Network, threads: int) -> Measurement:
     plan, sites = net.plan(), net.num_sites
+    assert not isinstance(plan, MixturePlan)  # the cases have layers
     sampler = Sampler(net, backend="cpu", precision=case.precision, threads=threads)
     program: Any = sampler.program
     torch_rate, engine_rate = torch_product_rate(case.precision), engine_product_rate(case.precision, threads)
     times = _repeat(lambda: program.sample(case.batch, 0, 0))
     with torch.no_grad():
-        naive_sites = _sites_within(sample_naive(plan, case.batch, 1) / sites, sites)  # type: ignore[arg-type]
-        naive = sample_naive(plan, case.batch, naive_sites)  # type: ignore[arg-type]
-        cached_sites = _sites_within(sample_cached(plan, case.batch, 2) / sites, sites)  # type: ignore[arg-type]
-        cached = sample_cached(plan, case.batch, cached_sites)  # type: ignore[arg-type]
+        naive_sites = _sites_within(sample_naive(plan, case.batch, 1) / sites, sites)
+        naive = sample_naive(plan, case.batch, naive_sites)
+        cached_sites = _sites_within(sample_cached(plan, case.batch, 2) / sites, sites)
+        cached = sample_cached(plan, case.batch, cached_sites)
     torch_rate = max(torch_rate, torch_product_rate(case.precision))
     engine_rate = max(engine_rate, engine_product_rate(case.precision, threads))
     operations = useful_operations(plan, net.z2)
