@@ -109,13 +109,13 @@ ConvGradient::ConvGradient(const ConvSpec& spec, const Kernels& kernels)
           // this site is tap dx = -c of the site c columns to its right
           for (int c = dy ? -k_ : 0; c <= k_; ++c) m.at(i, (c + (dy ? k_ : 0)) * from.out + o) = w[k_ - c];
         }
-      layer.back.emplace_back(kernels.fp32, m, false);
+      layer.back.emplace_back(kernels.fp32, m);
     }
     if (from.pointwise) {
       Matrix m(from.in, from.in);
       for (int o = 0; o < from.in; ++o)
         for (int i = 0; i < from.in; ++i) m.at(i, o) = from.pointwise[size_t(o) * from.in + i];
-      layer.mix_back = PackedMatrix(kernels.fp32, m, false);
+      layer.mix_back = PackedMatrix(kernels.fp32, m);
       layer.kept_mixed = ++kept;
     }
     ++kept;
@@ -134,7 +134,7 @@ ConvGradient::ConvGradient(const ConvSpec& spec, const Kernels& kernels)
     for (int dy = 1; dy <= k_; ++dy)
       for (int c = -k_; c <= k_; ++c) m.at(i, tap(dy, c + k_)) = w[(k_ - dy) * side + k_ - c];
   }
-  last_back_ = PackedMatrix(kernels.fp32, m, false);
+  last_back_ = PackedMatrix(kernels.fp32, m);
 }
 
 ConvGradient::Sums::Sums(const ConvGradient& g) {

@@ -39,9 +39,7 @@ class ConvScan final : public Scan {
  public:
   ConvScan(const ConvSpec& spec, const Kernels& kernels, bool bf16)
       : kernels_(kernels),
-        math_(!bf16          ? kernels.fp32
-              : kernels.bf16 ? *kernels.bf16
-                             : kernels.rounded),
+        math_(kernels.matmul(bf16)),
         plain_(bf16 ? kernels.rounded : kernels.fp32),
         height_(spec.height),
         width_(spec.width),
@@ -131,7 +129,7 @@ void ConvScan::build_first(const ConvLayerSpec& layer) {
     for (int dy = 1; dy <= k_; ++dy)
       for (int dx = 0; dx < side; ++dx) m.at(c, k_ + (dy - 1) * side + dx) = w[(k_ - dy) * side + dx];
   }
-  first_ = PackedMatrix(plain_, m, &plain_ == &kernels_.rounded);
+  first_ = PackedMatrix(plain_, m);
   first_bias_ = copy_or_zero(layer.bias, layer.out);
   first_out_ = widest_ = layer.out;
   kept_.push_back(layer.out);
@@ -139,7 +137,6 @@ void ConvScan::build_first(const ConvLayerSpec& layer) {
 
 void ConvScan::build_hidden(const ConvLayerSpec& layer) {
   const int side = 2 * k_ + 1, units = padded_units(math_, layer.in);
-  const bool round = &math_ != &kernels_.fp32;
   HiddenLayer h;
   h.in = layer.in;
   h.out = layer.out;
@@ -156,12 +153,12 @@ void ConvScan::build_hidden(const ConvLayerSpec& layer) {
         const float* w = layer.weight + ((size_t(o) * layer.in + i) * (k_ + 1) + (k_ - dy)) * side;
         for (int dx = 0; dx < taps; ++dx) m.at(o, dx * units + i) = w[dx];
       }
-    (dy ? h.above.emplace_back() : h.row) = PackedMatrix(math_, m, round);
+    (dy ? h.above.emplace_back() : h.row) = PackedMatrix(math_, m);
   }
   if (h.pointwise) {
     Matrix m(layer.in, units);
     for (int o = 0; o < layer.in; ++o) std::copy_n(layer.pointwise + size_t(o) * layer.in, layer.in, &m.at(o, 0));
-    h.mix = PackedMatrix(math_, m, round);
+    h.mix = PackedMatrix(math_, m);
     h.pointwise_bias = copy_or_zero(layer.pointwise_bias, layer.in);
     kept_.push_back(layer.in);
   }
@@ -185,7 +182,7 @@ void ConvScan::build_last(const ConvLayerSpec& layer) {
     for (int dy = 1; dy <= k_; ++dy)
       for (int r = 0; r < side; ++r) m.at(own + (dy - 1) * side + r, i) = w[(k_ - dy) * side + 2 * k_ - r];
   }
-  last_ = PackedMatrix(math, m, &math != &kernels_.fp32);
+  last_ = PackedMatrix(math, m);
   last_bias_ = layer.bias ? layer.bias[0] : 0.0f;
   if (layer.slope) last_slope_.assign(layer.slope, layer.slope + layer.in);
   kept_.push_back(1);

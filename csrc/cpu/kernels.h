@@ -21,6 +21,7 @@ using Word = uint32_t;
 
 // How weights are packed and multiplied in one precision on one instruction set.
 struct MatMul {
+  bool rounds;     // weights and activations are rounded to bf16
   bool pairs;      // a word holds two bf16 values
   bool tiles;      // weights packed as AMX tiles, not as panels
   int unit_align;  // activations of one site are padded with zeros to a multiple of this many units
@@ -36,6 +37,8 @@ struct Kernels {
   MatMul fp32;         // plain float32
   MatMul rounded;      // bf16 values kept in float32 words: bf16 arithmetic on sets without bf16 instructions
   const MatMul* bf16;  // native bf16, or null
+  // How a precision is multiplied here: fp32, or bf16 by the set's own instructions where it has them.
+  const MatMul& matmul(bool use_bf16) const { return !use_bf16 ? fp32 : bf16 ? *bf16 : rounded; }
   // The four words of sites 4 block .. 4 block + 3 for kLanes consecutive samples: out[4][kLanes].
   void (*words)(uint64_t seed, uint64_t first_sample, uint32_t block, uint32_t stream, uint32_t* out);
   // Draw rule (design: minority = word < floor(sigma(-|x|) 2^32)); spin = +-1.0f; log_q += ln q(spin).

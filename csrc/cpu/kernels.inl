@@ -319,8 +319,8 @@ static void multiply(const Word* weights, int columns, int first, int rows, int 
   }
 }
 
-constexpr MatMul kFp32 = {false, false, 1, multiply<Fp32Step>, activate_fp32};
-constexpr MatMul kRounded = {false, false, 1, multiply<Fp32Step>, activate_rounded};
+constexpr MatMul kFp32 = {false, false, false, 1, multiply<Fp32Step>, activate_fp32};
+constexpr MatMul kRounded = {true, false, false, 1, multiply<Fp32Step>, activate_rounded};
 
 constexpr Kernels table(const char* name, const MatMul* bf16) {
   return {name,  kFp32,          kRounded,          bf16,      words,     draw,          signs,

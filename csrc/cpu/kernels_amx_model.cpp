@@ -65,7 +65,7 @@ void activate_tiles(const float* in, const float* slope, int units, Word* out) {
       out[u / 2 * kLanes + lane] = rounded(u, lane) | rounded(u + 1, lane) << 16;
 }
 
-const MatMul kModelBf16 = {true, true, 2 * kTileWords, multiply_tiles<ModelTiles>, activate_tiles};
+const MatMul kModelBf16 = {true, true, true, 2 * kTileWords, multiply_tiles<ModelTiles>, activate_tiles};
 
 }  // namespace
 

@@ -34,7 +34,7 @@ struct Bf16Step {
   }
 };
 
-static constexpr MatMul kBf16 = {true, false, 2, multiply<Bf16Step>, activate_pairs<2>};
+static constexpr MatMul kBf16 = {true, true, false, 2, multiply<Bf16Step>, activate_pairs<2>};
 
 #pragma GCC push_options
 #pragma GCC target("amx-tile,amx-bf16")
@@ -90,8 +90,8 @@ struct HardwareTiles {
 
 #include "cpu/amx.inl"
 
-static constexpr MatMul kAmxBf16 = {true, true, 2 * kTileWords, multiply_tiles<HardwareTiles>,
-                                    activate_pairs<2 * kTileWords>};
+static constexpr MatMul kAmxBf16 = {
+    true, true, true, 2 * kTileWords, multiply_tiles<HardwareTiles>, activate_pairs<2 * kTileWords>};
 
 #pragma GCC pop_options
 

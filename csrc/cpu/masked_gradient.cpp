@@ -93,7 +93,7 @@ MaskedGradient::MaskedGradient(const MaskedSpec& spec, const Kernels& kernels)
       Matrix m(i1 - i0, end - first);
       for (int u = first; u < end; ++u)
         for (int i = i0; i < i1; ++i) m.at(i - i0, u - first) = from.weight[size_t(u) * from.in + i];
-      layer.back.push_back({PackedMatrix(kernels.fp32, m, false), first});
+      layer.back.push_back({PackedMatrix(kernels.fp32, m), first});
     }
     layers_.push_back(std::move(layer));
   }

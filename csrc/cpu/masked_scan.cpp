@@ -109,7 +109,7 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
       for (int r = row0; r < row1 && first < column1; ++r)
         std::copy(from.weight + size_t(r) * from.in + first, from.weight + size_t(r) * from.in + column1,
                   &m.at(r - row0, 0));
-      return {PackedMatrix(math_, m, &math_ == &kernels_.rounded), first};
+      return {PackedMatrix(math_, m), first};
     };
     int widest_block = 0;
     for (int block = 0; block < blocks; ++block) {

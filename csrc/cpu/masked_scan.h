@@ -24,6 +24,7 @@ struct MaskedSpec {
   std::vector<MaskedLayerSpec> layers;
 };
 
+// bf16 is rounding with float32 arithmetic here, on every set: pairs of units would straddle the sites of a block.
 std::unique_ptr<Scan> make_masked_scan(const MaskedSpec& spec, const Kernels& kernels, bool bf16);
 
 }  // namespace vanfast::cpu

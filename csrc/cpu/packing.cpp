@@ -19,12 +19,12 @@ uint32_t rounded_bits(float x) {
 
 }  // namespace
 
-PackedMatrix::PackedMatrix(const MatMul& math, const Matrix& matrix, bool round)
+PackedMatrix::PackedMatrix(const MatMul& math, const Matrix& matrix)
     : rows_(matrix.rows), columns_(matrix.columns / (math.pairs ? 2 : 1)), multiply_(math.multiply) {
   auto word = [&](int row, int column) -> Word {
     const float* w = matrix.values.data() + size_t(row) * matrix.columns;
     if (math.pairs) return (rounded_bits(w[2 * column]) >> 16) | rounded_bits(w[2 * column + 1]);
-    return round ? rounded_bits(w[column]) : bits_of(w[column]);
+    return math.rounds ? rounded_bits(w[column]) : bits_of(w[column]);
   };
   const int height = math.tiles ? kTileRows : kPanelRows;
   const int panels = (rows_ + height - 1) / height;

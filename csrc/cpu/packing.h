@@ -38,8 +38,8 @@ struct Matrix {
 class PackedMatrix {
  public:
   PackedMatrix() = default;
-  // Rounds to bf16 where `round` says so (always for pairs). Columns must come padded to math.unit_align per site.
-  PackedMatrix(const MatMul& math, const Matrix& matrix, bool round);
+  // Columns must come padded to math.unit_align per site.
+  PackedMatrix(const MatMul& math, const Matrix& matrix);
 
   int rows() const { return rows_; }
   int columns() const { return columns_; }

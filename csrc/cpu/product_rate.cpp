@@ -11,13 +11,13 @@ namespace vanfast::cpu {
 
 double product_rate(const Kernels& kernels, bool bf16, int threads, double seconds) {
   using Clock = std::chrono::steady_clock;
-  const MatMul& math = !bf16 ? kernels.fp32 : kernels.bf16 ? *kernels.bf16 : kernels.rounded;
+  const MatMul& math = kernels.matmul(bf16);
   const int rows = 32, units = 128, words = words_per_site(math, units);
   threads = std::min(resolve_threads(threads), resolve_threads(0));
   std::atomic<int64_t> products{0};
   const auto begin = Clock::now();
   parallel_for(threads, threads, [&](int64_t, int) {
-    const PackedMatrix weights(math, Matrix(rows, padded_units(math, units)), bf16);
+    const PackedMatrix weights(math, Matrix(rows, padded_units(math, units)));
     const Buffer<Word> input(size_t(words) * kLanes, 0);
     Buffer<float> sums(size_t(rows) * kLanes, 0.0f);
     while (std::chrono::duration<double>(Clock::now() - begin).count() < seconds) {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 
 from vanfast.backends.base import PRECISIONS, Backend, Kept, Program
@@ -30,7 +29,4 @@ def get(name: str = "auto") -> Backend:
 
 def available() -> dict[str, str | None]:
     """Every backend's name with the reason why it cannot run here, or None if it can."""
-    return {
-        name: get(name).unavailable() if importlib.util.find_spec(f"vanfast.backends.{name}") else "not built"
-        for name in NAMES
-    }
+    return {name: get(name).unavailable() for name in NAMES}

@@ -53,7 +53,7 @@ def bethe(
     for start in range(starts):
         messages = np.full(2 * graph.bonds, 0.5) if start == 0 else generator.uniform(-1, 1, 2 * graph.bonds)
         residual = 0.0
-        for iteration in range(1, max_iterations + 1):  # noqa: B007
+        for iteration in range(1, max_iterations + 1):  # noqa: B007  counted for the result
             new = graph.update(messages)
             residual = float(np.abs(new - messages).max(initial=0.0))
             messages = damping * messages + (1 - damping) * new

@@ -67,7 +67,7 @@ def naive_mean_field(
 
     results = []
     for m in starting_points(ham.num_sites, starts, seed):
-        for iteration in range(1, max_iterations + 1):  # noqa: B007
+        for iteration in range(1, max_iterations + 1):  # noqa: B007  counted for the result
             residual = sweep(m)
             if residual < tolerance:
                 break
@@ -125,7 +125,7 @@ def tap(
 
     results = []
     for m in starting():
-        for iteration in range(1, max_iterations + 1):  # noqa: B007
+        for iteration in range(1, max_iterations + 1):  # noqa: B007  counted for the result
             new = update(m)
             residual = float(np.abs(new - m).max())
             m = damping * m + (1 - damping) * new
