@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pybind11
 from pybind11.setup_helpers import Pybind11Extension
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
@@ -75,6 +75,8 @@ class BuildExt(build_ext):
 
 
 setup(
+    packages=[*find_packages(include=["vanfast", "vanfast.*"]), "vanfast.kernels"],
+    package_dir={"vanfast.kernels": "kernels"},
     ext_modules=[
         Pybind11Extension(
             "vanfast._cpu",

@@ -21,6 +21,7 @@ PACKAGE = ROOT / "vanfast"
 # that nothing can import what comes after it. Exact results and observables stand beside all that and know none of it.
 MAY_IMPORT = {
     "_cpu": set(),
+    "kernels": set(),
     "errors": set(),
     "_files": set(),
     "random": set(),
@@ -31,7 +32,7 @@ MAY_IMPORT = {
     "exact": {"_cpu", "errors"},
     "hamiltonians": {"_cpu", "_files", "_spins", "errors"},
     "networks": {"_spins", "errors"},
-    "backends": {"_cpu", "_spins", "errors", "hamiltonians", "networks", "random"},
+    "backends": {"_cpu", "kernels", "_spins", "errors", "hamiltonians", "networks", "random"},
     "saving": {"_files", "errors", "networks"},
     "store": {"_files", "_spins", "errors", "hamiltonians"},
     "sampler": {"backends", "errors", "hamiltonians", "networks"},
@@ -118,7 +119,7 @@ def test_import_is_light():
 
 
 SUFFIXES = {".py", ".pyi", ".cpp", ".h", ".inl", ".cu", ".cuh"}
-FOLDERS = [ROOT / name for name in ("csrc", "vanfast", "tests", "bench")]
+FOLDERS = [ROOT / name for name in ("csrc", "kernels", "vanfast", "tests", "bench")]
 SOURCES = [ROOT / "setup.py", *(file for folder in FOLDERS for file in folder.rglob("*"))]
 
 

@@ -1,4 +1,4 @@
-"""The one way in for spin configurations: whatever array the caller holds becomes int8 [B, N] on the CPU."""
+"""The one way in for spin configurations: whatever array the caller holds becomes int8 [B, N]."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ import torch
 Spins = torch.Tensor | np.ndarray
 
 
-def as_spins(spins: Spins, num_sites: int, name: str = "spins", check_values: bool = True) -> torch.Tensor:
-    """Spin configurations as a contiguous int8 tensor [B, num_sites] on the CPU.
+def as_spins(
+    spins: Spins,
+    num_sites: int,
+    name: str = "spins",
+    check_values: bool = True,
+    device: torch.device | None = None,
+) -> torch.Tensor:
+    """Spin configurations as a contiguous int8 tensor [B, num_sites] on `device`, None for the CPU.
 
     Args:
         spins: torch tensor or numpy array of any integer or floating dtype holding +1 and -1, of shape
@@ -20,6 +26,7 @@ def as_spins(spins: Spins, num_sites: int, name: str = "spins", check_values: bo
         name: what the caller calls this argument, for messages.
         check_values: False leaves out the check of int8 values, for callers whose next step checks them anyway;
             other dtypes are always checked.
+        device: int8 spins that lie there already are neither moved nor checked elsewhere.
 
     Returns:
         int8 [B, num_sites]; shares memory with `spins` where it already had this form.
@@ -32,18 +39,19 @@ def as_spins(spins: Spins, num_sites: int, name: str = "spins", check_values: bo
         rows = _from_numpy(spins, num_sites, name, check_values)
     elif isinstance(spins, torch.Tensor):
         spins = spins.detach()
+        home = spins.device if device is not None and spins.device == device else torch.device("cpu")
         if spins.dtype == torch.bool or spins.dtype.is_complex:
             raise TypeError(f"{name} must hold the numbers +1 and -1, not {spins.dtype}")
         if spins.dtype == torch.int8:
-            rows = spins.reshape(_rows(tuple(spins.shape), num_sites, name), num_sites).cpu().contiguous()
+            rows = spins.reshape(_rows(tuple(spins.shape), num_sites, name), num_sites).to(home).contiguous()
             if check_values and not bool((rows.abs() == 1).all()):
-                _refuse(rows.numpy(), name)
+                _refuse(rows.cpu().numpy(), name)
         else:
             wide = spins.float() if spins.dtype == torch.bfloat16 else spins
             rows = _from_numpy(wide.cpu().numpy(), num_sites, name, check_values)
     else:
         raise TypeError(f"{name} must be a torch tensor or a numpy array, not {type(spins).__name__}")
-    return rows
+    return rows if device is None else rows.to(device)
 
 
 def _from_numpy(spins: np.ndarray, num_sites: int, name: str, check_values: bool) -> torch.Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Kept, Program
-from vanfast.networks.plan import ConvPlan, LayerGradient, MaskedPlan, MixturePlan, Plan
+from vanfast.networks.plan import ConvPlan, LayerGradient, MaskedPlan, MixturePlan, Plan, moved
 
 if TYPE_CHECKING:
     from vanfast import _cpu
@@ -133,7 +133,7 @@ class CpuBackend(Backend):
         return None
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> CpuProgram:
-        return CpuProgram(net.plan(), net.z2, precision == "bf16", threads or 0, isa or "")
+        return CpuProgram(moved(net.plan(), "cpu"), net.z2, precision == "bf16", threads or 0, isa or "")
 
 
 BACKEND = CpuBackend()

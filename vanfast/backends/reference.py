@@ -19,7 +19,7 @@ from torch.nn import functional
 
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Program
-from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan
+from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan, moved
 from vanfast.random import draw_spins, flip_signs, random_words
 
 if TYPE_CHECKING:
@@ -179,7 +179,7 @@ class ReferenceBackend(Backend):
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> Program:
         if isa is not None:
             raise ValueError(f"isa = {isa!r}: the reference backend has no instruction sets to choose from")
-        return ReferenceProgram(net.plan(), net.z2, precision)
+        return ReferenceProgram(moved(net.plan(), "cpu"), net.z2, precision)
 
 
 BACKEND = ReferenceBackend()

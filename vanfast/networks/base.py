@@ -44,7 +44,7 @@ class Network(nn.Module, ABC):
 
     @abstractmethod
     def plan(self) -> Plan:
-        """The description that backends compile, a copy of the parameters at the time of the call."""
+        """The description that backends compile, a copy of the parameters, where they lie, at the time of the call."""
 
     @abstractmethod
     def num_parameters(self) -> int:
@@ -67,7 +67,7 @@ class Network(nn.Module, ABC):
 
         Raises ValueError for spins that are not +-1 or of another size.
         """
-        s = as_spins(spins, self.num_sites).to(self.device)
+        s = as_spins(spins, self.num_sites, device=self.device)
         if not self.z2:
             return self._log_q_theta(s)
         both = self._log_q_theta(torch.cat([s, -s])).unflatten(0, (2, len(s)))
@@ -141,7 +141,7 @@ class LayeredNetwork(Network):
         return z.flatten(1)
 
     def logits(self, spins: Any) -> Tensor:
-        out = self._output(as_spins(spins, self.num_sites).to(self.device))
+        out = self._output(as_spins(spins, self.num_sites, device=self.device))
         return out if self.order is None else out[:, torch.argsort(self.order).to(out.device)]
 
     def _log_q_theta(self, spins: Tensor) -> Tensor:
@@ -168,8 +168,8 @@ def add_to_grad(parameter: Tensor | None, gradient: Tensor | None) -> None:
 
 
 def snapshot(tensor: Tensor) -> Tensor:
-    """A detached contiguous copy on the CPU, for plans."""
-    return tensor.detach().to("cpu", copy=True).contiguous()
+    """A detached contiguous copy, for plans."""
+    return tensor.detach().clone(memory_format=torch.contiguous_format)
 
 
 def optional_snapshot(tensor: Tensor | None) -> Tensor | None:

@@ -166,7 +166,7 @@ class ChannelLinear(LinearLayer):
 
     def masked_weight(self) -> Tensor:
         """The layer as one [N * C, N * C] matrix."""
-        return torch.block_diag(*self.weight)
+        return torch.diag_embed(self.weight.permute(1, 2, 0), dim1=0, dim2=2).flatten(2).flatten(0, 1)
 
     def forward(self, x: Tensor, skip: Tensor | None = None) -> Tensor:
         sites = x.unflatten(1, (self.num_sites, self.channels))

@@ -27,7 +27,7 @@ class Mixture(Network):
         raise NotImplementedError
 
     def logits(self, spins: Any) -> Tensor:
-        s = as_spins(spins, self.num_sites).to(self.device)
+        s = as_spins(spins, self.num_sites, device=self.device)
         up, down = functional.logsigmoid(self.fields), functional.logsigmoid(-self.fields)
         drawn = torch.where(s[:, None, :] > 0, up, down)  # [B, K, N]
         weights = self.log_weights().to(self.dtype)[None, :, None] + drawn.cumsum(2) - drawn

@@ -2,12 +2,13 @@
 
 Words used below: `z` is the pre-activation of a linear layer, that is its output after bias and after any skip term;
 `x` is the network's input, the spins as +-1 in drawing order. PReLU(z) = z if z > 0 else slope * z.
-All tensors are detached copies in the dtype of the network's parameters, on the CPU.
+All tensors are detached copies in the dtype of the network's parameters, on their device.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import torch
 
@@ -94,3 +95,20 @@ class LayerGradient:
 
 
 Plan = ConvPlan | MaskedPlan | MixturePlan
+
+AnyPlan = TypeVar("AnyPlan", bound=Plan)
+
+
+def moved(plan: AnyPlan, device: torch.device | str) -> AnyPlan:
+    """The plan with all its tensors on `device`; shares what lies there already."""
+    return replace(plan, **{name: _moved(value, device) for name, value in vars(plan).items()})
+
+
+def _moved(value: Any, device: torch.device | str) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, tuple):
+        return tuple(_moved(item, device) for item in value)
+    if isinstance(value, (ConvLayer, MaskedLayer)):
+        return replace(value, **{name: _moved(item, device) for name, item in vars(value).items()})
+    return value

@@ -1,0 +1,52 @@
+"""What an engine is: packed weights and workspaces of one network on one device, and the launches that use them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from vanfast.networks.plan import Plan
+
+
+class Drawn(NamedTuple):
+    """Samples of q_theta, before any Z2 symmetrisation, on the engine's device.
+
+    kept: the pre-activations float32 of every linear layer in order (a pointwise layer counts, before its
+    convolution), [count, Ly, Lx, C] for convolutions and [count, units] for masked layers; the last are the logits
+    [count, N] in drawing order. () unless asked for. In bf16 they are those of the rounded network.
+    """
+
+    spins: Tensor  # int8 [count, N] in raster order
+    log_q: Tensor  # float64 [count]
+    kept: tuple[Tensor, ...]
+
+
+class Engine(ABC):
+    """One network shape in one precision on one device.
+
+    Sample index n of a call is first + step[0] + n: `step`, an int64 tensor [1] on the device, moves on between the
+    replays of a captured graph, which fix `first`. Nothing here waits for the device.
+    """
+
+    def __init__(self, plan: Plan, device: torch.device) -> None:
+        self.num_sites, self.device = plan.num_sites, device
+
+    @abstractmethod
+    def load(self, plan: Plan) -> None:
+        """Packs the plan's tensors, which lie on this device, into this engine's buffers, in place."""
+
+    @abstractmethod
+    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
+        """Samples first + step[0] .. of `seed`. A sample depends on its index, not on count, first and step."""
+
+    @abstractmethod
+    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
+        """The same arithmetic for given spins, int8 [count, N] in raster order: gives the log_q that `draw` gives."""
+
+
+def stream_of(device: torch.device) -> int:
+    """The device's current stream as an integer, 0 on the CPU (emulated or interpreted kernels)."""
+    return int(torch.cuda.current_stream(device).cuda_stream) if device.type == "cuda" else 0
