@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Samples: `spins` int8 [count, N] in raster order, `log_q` = ln q(s) and `energy` = E(s), float64 [count]."""
+    """Samples: `spins` int8 [count, N] in raster order, `log_q` = ln q(s) and `energy` = E(s), float64 [count].
+
+    They lie where the backend computes: on the CPU, or on the GPU.
+    """
 
     spins: torch.Tensor
     log_q: torch.Tensor
@@ -31,9 +34,10 @@ class Batch:
 class Sampler:
     """Draws from `net`; with `ham`, gives the energy of every sample too.
 
-    backend: "auto", or a name of `vanfast.backends.available()`. precision: "fp32", "tf32" or "bf16"; `log_q` is always
-    that of the rounded network that was sampled. threads: None means all cores. isa: forces an instruction set of a
-    backend that has several. Changes of the network's parameters are noticed at the next call.
+    backend: "auto" runs the network where its parameters lie; or a name of `vanfast.backends.available()`. precision:
+    "fp32", "tf32" (GPU) or "bf16"; `log_q` is always that of the rounded network that was sampled. threads: CPU threads,
+    None means all cores. isa: forces an instruction set of a backend that has several. Changes of the network's
+    parameters are noticed at the next call.
 
     Raises TypeError or ValueError for arguments that do not fit, BackendUnavailable when the backend cannot run here.
     """
@@ -49,7 +53,8 @@ class Sampler:
     ) -> None:
         _check(net, ham, precision, threads)
         self.net, self.ham, self.precision, self.threads, self.isa = net, ham, precision, threads, isa
-        self._backend = backends.get(backend)
+        self._backend = backends.choose(backend, net.device)
+        self._program: backends.Program | None = None
         if reason := self._backend.unavailable():
             raise BackendUnavailable(f"backend {self._backend.name!r} cannot run here: {reason}")
         self.refresh()
@@ -70,7 +75,8 @@ class Sampler:
         for name, tensor in state.items():
             if not bool(tensor.isfinite().all()):
                 raise FloatingPointError(f"the network's parameter {name} holds values that are not finite")
-        self._program = self._backend.compile(self.net, self.precision, self.threads, self.isa)
+        if self._program is None or not self._program.load(self.net):
+            self._program = self._backend.compile(self.net, self.precision, self.threads, self.isa)
         self._state = state
 
     @property
@@ -78,8 +84,9 @@ class Sampler:
         """The network's present parameters, compiled."""
         state = self.net.state_dict()
         # Values are compared, not version counters: these do not move when a parameter's .data is written to.
-        if not all(_same(known, state[name]) for name, known in self._state.items()):
+        if self._program is None or not all(_same(known, state[name]) for name, known in self._state.items()):
             self.refresh()
+        assert self._program is not None
         return self._program
 
     def sample(self, count: int, seed: int = 0, first: int = 0) -> Batch:
@@ -91,7 +98,7 @@ class Sampler:
         """
         _check_indices(count, seed, first)
         batch = Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
-        if not np.isfinite(batch.log_q.cpu().numpy()).all():
+        if not np.isfinite(batch.log_q.cpu().numpy()).all():  # numpy: torch would wake its team of threads
             raise FloatingPointError("ln q is not finite: the network's activations overflow its precision")
         return batch
 

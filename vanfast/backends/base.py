@@ -39,7 +39,7 @@ class Program(ABC):
         self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """Samples first .. first + count - 1 of `seed`: spins int8 [count, N] in raster order, ln q float64 [count] of
-        the distribution that was sampled, and energies float64 [count] when `ham` is given.
+        the distribution that was sampled, and energies float64 [count] when `ham` is given, all on one device.
 
         Sample n is a function of (network, precision, seed, n, backend) alone, whatever count, first and threads are.
         """
@@ -51,6 +51,10 @@ class Program(ABC):
     @abstractmethod
     def log_prob(self, spins: Any) -> torch.Tensor:
         """ln q(s), float64 [B], of the distribution that `sample` draws from. No gradient."""
+
+    def load(self, net: Network) -> bool:
+        """Takes the present weights of the network it was compiled from; False where it must be compiled again."""
+        return False
 
 
 class Backend(ABC):
