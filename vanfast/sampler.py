@@ -35,7 +35,7 @@ class Sampler:
     """Draws from `net`; with `ham`, gives the energy of every sample too.
 
     backend: "auto" runs the network where its parameters lie; or a name of `vanfast.backends.available()`. precision:
-    "fp32", "tf32" (GPU) or "bf16"; `log_q` is always that of the rounded network that was sampled. threads: CPU threads,
+    "fp32", "tf32" (GPU) or "bf16"; `log_q` is always that of the rounded network that was sampled. threads of a CPU,
     None means all cores. isa: forces an instruction set of a backend that has several. Changes of the network's
     parameters are noticed at the next call.
 

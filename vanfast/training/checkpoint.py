@@ -109,8 +109,10 @@ def adam_tensors(net: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict
 def restore_adam(net: torch.nn.Module, optimizer: torch.optim.Optimizer, stored: dict[str, torch.Tensor]) -> None:
     """Inverse of `adam_tensors`: the next update is bitwise the one that would have followed."""
     by_name = dict(net.named_parameters())
+    counts_on_device = bool(optimizer.param_groups[0].get("capturable"))
     for key, value in stored.items():
         name, moment = key.rsplit("/", 1)
         if name not in by_name:
             raise FileFormatError(f"checkpoint holds Adam state for {name!r}, which the network does not have")
-        optimizer.state[by_name[name]][moment] = value.clone()
+        home = by_name[name].device if moment != "step" or counts_on_device else "cpu"
+        optimizer.state[by_name[name]][moment] = value.to(home, copy=True)

@@ -15,6 +15,7 @@ class Schedule:
     name: ClassVar[str] = "constant"
     arguments: ClassVar[dict[str, float]] = {}
     may_grow: ClassVar[bool] = True  # whether the total number of steps may change half-way
+    observes: ClassVar[bool] = False  # whether a step's factor depends on the losses before it
 
     def __init__(self, **arguments: float) -> None:
         for key in arguments:
@@ -67,6 +68,7 @@ class Plateau(Schedule):
     """
 
     name = "plateau"
+    observes = True
     arguments: ClassVar[dict[str, float]] = {
         "factor": 0.5,
         "patience": 200,

@@ -16,6 +16,7 @@ import torch
 from vanfast.hamiltonians import Hamiltonian
 from vanfast.sampler import Sampler
 from vanfast.training.checkpoint import Checkpoint, adam_tensors, load_checkpoint, restore_adam, save_checkpoint
+from vanfast.training.graphed import RING, GraphedStep, StepFigures, device_program, make_adam
 from vanfast.training.interrupt import StopRequest, TrainingInterrupted
 from vanfast.training.metrics import StepRecord
 from vanfast.training.progress import open_progress
@@ -110,7 +111,13 @@ class _Trainer:
     def __init__(self, net: Network, ham: Hamiltonian, settings: Settings, sampler: Sampler) -> None:
         self.run = Run(net, ham, settings)
         self.sampler = sampler
-        self.optimizer = torch.optim.Adam(net.parameters(), lr=settings.learning_rate, betas=settings.adam_betas)
+        program = device_program(sampler) if settings.micro_batch is None else None
+        on_gpu = program is not None and program.device.type == "cuda"
+        self.optimizer = make_adam(net, settings.learning_rate, settings.adam_betas, on_gpu)
+        self.captured: GraphedStep | None = None
+        if program is not None:
+            options = settings.batch, settings.seed, settings.clip_norm
+            self.captured = GraphedStep(sampler, program, self.optimizer, *options)
         self.schedule = settings.make_schedule()
         self.folder: RunFolder | None = None
 
@@ -176,15 +183,17 @@ class _Trainer:
                 engine = self.sampler.sample_and_keep(1) is not None  # draws and differentiates by itself
                 while not run.finished:
                     with one_torch_thread(engine):
-                        record = self.one_step()
-                    report(record)
-                    self.keep_rung(record.rung)
+                        records = self.advance(checkpoint_every - run.step % checkpoint_every)
+                    for record in records:
+                        report(record)
+                    self.keep_rung(records[-1].rung)
                     if stop.signum is not None:
                         raise self.interrupted(stop.signum)
                     if run.step % checkpoint_every == 0 and not run.finished:
                         self.save()
                     if callback is not None:
-                        callback(record)
+                        for record in records:
+                            callback(record)
             self.save()
         finally:
             if self.folder is not None:
@@ -203,47 +212,90 @@ class _Trainer:
         kept = "nothing was saved (no run directory)" if self.folder is None else f"saved in {self.folder.path}"
         return TrainingInterrupted(f"{done}; {kept}", self.run, signum)
 
+    def advance(self, most: int) -> list[StepRecord]:
+        """Does the next step, or on a GPU up to `most` of them before their figures are waited for."""
+        if self.captured is None:
+            return [self.one_step()]
+        run, settings, begin = self.run, self.run.settings, time.perf_counter()
+        count = min(most, RING, sum(settings.steps[: settings.rung(run.step)[0] + 1]) - run.step)
+        if self.schedule.observes:
+            count = 1
+        planned = []
+        for slot, step in enumerate(range(run.step, run.step + count)):
+            beta, rate = self._prepare(step)
+            self.captured.run(step, slot, beta, rate)
+            planned.append((step, beta, rate))
+        figures = self.captured.figures(count)
+        seconds = (time.perf_counter() - begin) / count
+        return [
+            self._finish(step, beta, rate, figure, math.nan, seconds)
+            for (step, beta, rate), figure in zip(planned, figures, strict=True)
+        ]
+
     def one_step(self) -> StepRecord:
         """Draws a batch, moves the parameters once, and records it."""
         run, settings, begin = self.run, self.run.settings, time.perf_counter()
-        step, sites = run.step, run.hamiltonian.num_sites
-        rung, inside = settings.rung(step)
-        beta = settings.beta_at(step)
-        if inside == 0 and rung > 0:
-            self.schedule.restart()
+        step = run.step
+        beta, rate = self._prepare(step)
         batch = draw(self.sampler, settings.batch, settings.seed, step * settings.batch, settings.micro_batch)
         reward = accumulate_gradient(self.sampler, batch, beta, settings.micro_batch)
-        parameters = list(run.net.parameters())
         limit = math.inf if settings.clip_norm is None else settings.clip_norm
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit))
-        loss = float(reward.mean())
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            raise FloatingPointError(
-                f"training diverged at step {step}: loss {loss}, gradient norm {norm}; lower the learning rate"
-            )
-        rate = settings.learning_rate * self.schedule.factor(step, settings.total_steps)
+        figures = StepFigures(
+            loss=float(reward.mean()),
+            deviation=float(reward.std()),
+            energy=float(batch.energy.mean()),
+            log_q=float(batch.log_q.mean()),
+            ess=effective_sample_size(-reward),
+            gradient_norm=float(torch.nn.utils.clip_grad_norm_(list(run.net.parameters()), limit)),
+        )
+        _check_finite(step, figures)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.step()
-        self.schedule.observe(loss / sites, abs(beta - settings.beta[rung]) <= 1e-3 * settings.beta[rung])
+        return self._finish(step, beta, rate, figures, batch.seconds, time.perf_counter() - begin)
+
+    def _prepare(self, step: int) -> tuple[float, float]:
+        """beta and the learning rate of a step."""
+        settings = self.run.settings
+        rung, inside = settings.rung(step)
+        if inside == 0 and rung > 0:
+            self.schedule.restart()
+        return settings.beta_at(step), settings.learning_rate * self.schedule.factor(step, settings.total_steps)
+
+    def _finish(
+        self, step: int, beta: float, rate: float, figures: StepFigures, sample_seconds: float, step_seconds: float
+    ) -> StepRecord:
+        """Records a step that was done."""
+        _check_finite(step, figures)
+        run, settings, sites = self.run, self.run.settings, self.run.hamiltonian.num_sites
+        rung, _ = settings.rung(step)
+        self.schedule.observe(figures.loss / sites, abs(beta - settings.beta[rung]) <= 1e-3 * settings.beta[rung])
         scale = beta * sites
         record = StepRecord(
             step=step,
             beta=beta,
             rung=rung,
-            loss=loss,
-            free_energy_per_site=loss / scale if scale else math.nan,
-            free_energy_std_per_site=float(reward.std()) / scale if scale else math.nan,
-            energy_per_site=float(batch.energy.mean()) / sites,
-            entropy_per_site=-float(batch.log_q.mean()) / sites,
-            ess=effective_sample_size(-reward),
-            gradient_norm=norm,
+            loss=figures.loss,
+            free_energy_per_site=figures.loss / scale if scale else math.nan,
+            free_energy_std_per_site=figures.deviation / scale if scale else math.nan,
+            energy_per_site=figures.energy / sites,
+            entropy_per_site=-figures.log_q / sites,
+            ess=figures.ess,
+            gradient_norm=figures.gradient_norm,
             learning_rate=rate,
-            sample_seconds=batch.seconds,
-            step_seconds=time.perf_counter() - begin,
+            sample_seconds=sample_seconds,
+            step_seconds=step_seconds,
         )
         run.step += 1
         run.history.append(record)
         if self.folder is not None:
             self.folder.metrics.append(record)
         return record
+
+
+def _check_finite(step: int, figures: StepFigures) -> None:
+    if not (math.isfinite(figures.loss) and math.isfinite(figures.gradient_norm)):
+        raise FloatingPointError(
+            f"training diverged at step {step}: loss {figures.loss}, gradient norm {figures.gradient_norm}; "
+            "lower the learning rate"
+        )
