@@ -30,6 +30,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.spins)
 
+    def cpu(self) -> Batch:
+        """The same samples on the CPU."""
+        return Batch(self.spins.cpu(), self.log_q.cpu(), None if self.energy is None else self.energy.cpu())
+
 
 class Sampler:
     """Draws from `net`; with `ham`, gives the energy of every sample too.

@@ -121,9 +121,8 @@ class DeviceProgram(Program):
             weights = [weight * share, weight * (1 - share)]
         total: list[LayerGradient] = []
         for drawn, part in zip(passes, weights, strict=True):
-            layers = self._operations.gradient(
-                self.plan, self._drawing_order(drawn.spins), drawn.kept, part, self.precision
-            )
+            spins = _drawing_order(plan, drawn.spins)
+            layers = self._operations.gradient(plan, spins, drawn.kept, part, self.precision)
             total = [_sum(a, b) for a, b in zip(total, layers, strict=True)] if total else layers
         return total
 
@@ -148,4 +147,5 @@ class DeviceKept(Kept):
 
 
 def _sum(a: LayerGradient, b: LayerGradient) -> LayerGradient:
-    return LayerGradient(**{name: None if x is None else x + getattr(b, name) for name, x in vars(a).items()})
+    sums: dict[str, Any] = {name: None if x is None else x + getattr(b, name) for name, x in vars(a).items()}
+    return LayerGradient(**sums)

@@ -8,7 +8,7 @@ from typing import Any
 
 from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import positive
-from vanfast.cli.sampling import Pieces, add_sampling_options
+from vanfast.cli.sampling import Pieces, add_sampling_options, sampler_of
 
 _EXTENSIVE = ("free_energy", "energy", "entropy", "heat_capacity")
 _NAMES = {
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     trained = load_run(arguments.run)
     beta = trained.beta if arguments.beta is None else arguments.beta
-    pieces = Pieces(trained.sampler(arguments.backend, arguments.threads, arguments.precision), arguments)
+    pieces = Pieces(sampler_of(trained, arguments), arguments)
     accumulator = Accumulator(trained.net.num_sites, beta)
     for piece in pieces:
         accumulator.update(piece)

@@ -10,7 +10,7 @@ from typing import Any
 
 from vanfast.cli.output import print_json, print_table
 
-_OPTIONAL = ("numpy", "safetensors", "rich", "scipy", "matplotlib", "h5py")
+_OPTIONAL = ("numpy", "safetensors", "rich", "scipy", "matplotlib", "h5py", "triton")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,6 +30,7 @@ def run(arguments: argparse.Namespace) -> int:
         ["threads", str(facts["threads"])],
         ["instruction sets", ", ".join(facts["instruction_sets"]) or "–"],
     ]
+    rows += [["GPU", name] for name in facts["gpus"]]
     rows += [
         [f"backend {backend['name']}", "available" if backend["available"] else f"unavailable: {backend['reason']}"]
         for backend in facts["backends"]
@@ -52,6 +53,7 @@ def gather() -> dict[str, Any]:
         "torch": torch.__version__,
         "threads": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "instruction_sets": _instruction_sets(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "backends": [
             {"name": name, "available": reason is None, "reason": reason}
             for name, reason in backends.available().items()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vanfast import store
 from vanfast.cli.output import print_json
-from vanfast.cli.sampling import Pieces, add_sampling_options
+from vanfast.cli.sampling import Pieces, add_sampling_options, sampler_of
 from vanfast.cli.signals import sigterm_like_ctrl_c
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     store.format_of(arguments.out, arguments.format)
     trained = load_run(arguments.run)
-    pieces = Pieces(trained.sampler(arguments.backend, arguments.threads, arguments.precision), arguments)
+    pieces = Pieces(sampler_of(trained, arguments), arguments)
     writer = store.SampleWriter(
         arguments.out,
         format=arguments.format,

@@ -8,11 +8,13 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from vanfast.backends import NAMES, PRECISIONS
+from vanfast.backends import PRECISIONS
 from vanfast.cli.parser import integer, seed
+from vanfast.cli.placing import add_placing_options, place
 
 if TYPE_CHECKING:
     from vanfast.sampler import Batch, Sampler
+    from vanfast.training import Run
 
 
 def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> None:
@@ -23,13 +25,20 @@ def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> N
     parser.add_argument("--seed", type=seed, default=1, metavar="S", help="seed of the samples (default 1)")
     parser.add_argument("--first", type=seed, default=0, metavar="I", help="index of the first sample (default 0)")
     parser.add_argument("--precision", choices=PRECISIONS, help="default: that of the training")
-    parser.add_argument("--backend", choices=("auto", *NAMES), default="auto")
+    add_placing_options(parser)
     parser.add_argument("--threads", type=integer(1), metavar="N", help="default: all cores")
     parser.add_argument("--chunk", type=integer(1), metavar="N", help="samples in memory (default: 64 MiB of spins)")
 
 
+def sampler_of(trained: Run, arguments: argparse.Namespace) -> Sampler:
+    """The sampler of a stored run, where and as it was asked for."""
+    place(trained.net, arguments)
+    return trained.sampler(arguments.backend, arguments.threads, arguments.precision)
+
+
 class Pieces:
-    """Iterates over batches of samples first .. first + num - 1 with a progress bar; `seconds` is sampling time."""
+    """Iterates over batches of samples first .. first + num - 1, on the CPU, with a progress bar; `seconds` is sampling
+    time."""
 
     def __init__(self, sampler: Sampler, arguments: argparse.Namespace) -> None:
         self.sampler, self.arguments, self.seconds = sampler, arguments, 0.0
@@ -45,7 +54,7 @@ class Pieces:
             for start in range(0, num, chunk):
                 size = min(chunk, num - start)
                 begin = time.perf_counter()
-                piece = self.sampler.sample(size, seed=self.arguments.seed, first=first + start)
+                piece = self.sampler.sample(size, seed=self.arguments.seed, first=first + start).cpu()
                 self.seconds += time.perf_counter() - begin
                 yield piece
                 bar.advance(task, size)

@@ -7,10 +7,11 @@ import math
 import time
 from typing import Any
 
-from vanfast.backends import NAMES, PRECISIONS
+from vanfast.backends import PRECISIONS
 from vanfast.cli.nets import add_network_options, names_a_network, network_of
 from vanfast.cli.output import print_json, print_table
 from vanfast.cli.parser import integer, positive, real, seed
+from vanfast.cli.placing import add_placing_options, place
 from vanfast.cli.systems import add_system_options, names_a_system, system_of
 
 # option -> (argument of vanfast.train, its default)
@@ -80,7 +81,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--resume", action="store_true", help="go on from DIR; options that are not given keep the stored run's values"
     )
     group.add_argument("--checkpoint-every", type=integer(1), default=100, metavar="T", help="steps (default 100)")
-    group.add_argument("--backend", choices=("auto", *NAMES), default="auto")
+    add_placing_options(group)
     group.add_argument("--threads", type=integer(1), metavar="N", help="of the sampling (default: all cores)")
     group.add_argument("--quiet", action="store_true", help="no progress bar, no table")
     group.add_argument("--json", action="store_true", help="print the result as JSON")
@@ -113,7 +114,7 @@ def run(arguments: argparse.Namespace) -> int:
     settings["clip_norm"] = settings["clip_norm"] or None
     begin = time.perf_counter()
     result = train(
-        net,
+        place(net, arguments),
         ham,
         **settings,
         backend=arguments.backend,
