@@ -23,6 +23,8 @@ class Lattice(Hamiltonian):
     join the same pair, and their couplings add, as Kaufman's formula counts them on the torus. Across a direction
     of length 1 a bond would join a site with itself, a constant; every bond that steps in such a direction is
     left out, so that a 1 x N lattice is a chain.
+
+    `steps` are made of 0 and 1.
     """
 
     def __init__(
@@ -35,24 +37,28 @@ class Lattice(Hamiltonian):
     ) -> None:
         super().__init__(shape, as_fields(field, shape))
         self.boundary = _boundary(boundary, len(shape))
-        self._steps = steps
+        self.steps = steps
         self.coupling = _couplings(coupling, steps, shape)
         self.field = _plain(field, self.fields)
         self._bond_arrays  # noqa: B018  refuses NaN in couplings of existing bonds at construction
 
-    def _bonds(self) -> tuple[np.ndarray, np.ndarray]:
+    def bonds_of(self, direction: int) -> tuple[np.ndarray, np.ndarray]:
+        """Which sites have their bond in a direction, bool [*shape], and the couplings of all sites, existing or not."""
         boundaries = (self.boundary,) * len(self.shape) if isinstance(self.boundary, str) else self.boundary
+        exists = np.ones(self.shape, dtype=bool)
+        for axis, (length, hop) in enumerate(zip(self.shape, self.steps[direction], strict=True)):
+            if hop and length == 1:
+                exists[:] = False
+            elif hop and boundaries[axis] == "open":
+                exists[(slice(None),) * axis + (length - 1,)] = False
+        return exists, np.broadcast_to(_of_direction(self.coupling, direction), self.shape)
+
+    def _bonds(self) -> tuple[np.ndarray, np.ndarray]:
         site = np.arange(self.num_sites).reshape(self.shape)
         here, there, strength = [], [], []
-        for direction, step in enumerate(self._steps):
-            exists = np.ones(self.shape, dtype=bool)
-            for axis, (length, hop) in enumerate(zip(self.shape, step, strict=True)):
-                if hop and length == 1:
-                    exists[:] = False
-                elif hop and boundaries[axis] == "open":
-                    exists[(slice(None),) * axis + (length - 1,)] = False
+        for direction, step in enumerate(self.steps):
+            exists, values = self.bonds_of(direction)
             neighbour = np.roll(site, [-hop for hop in step], axis=tuple(range(len(step))))
-            values = np.broadcast_to(_of_direction(self.coupling, direction), self.shape)
             if not np.isfinite(values[exists]).all():
                 where = [int(i) for i in np.argwhere(exists & ~np.isfinite(values))[0]]
                 raise ValueError(

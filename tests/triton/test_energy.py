@@ -1,0 +1,48 @@
+"""The Triton energies against the C++ ones, on shapes that fit nothing."""
+
+import pytest
+import torch
+
+from tests.energy_systems import NAMES, SYSTEMS, assert_energies, draw_spins
+from vanfast import hamiltonians as H
+from vanfast.backends.engines.cuda_energy import DeviceEnergy, energy_kind
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(("kind", "ham"), SYSTEMS, ids=NAMES)
+def test_energy_is_that_of_the_cpu_engine(kind: str, ham: H.Hamiltonian, device: str) -> None:
+    model = DeviceEnergy(ham, device)
+    assert model.kind == kind
+    for count in (1, 5) if device == "cpu" else (1, 5, 63, 100, 257):
+        spins = draw_spins(count, ham.num_sites, seed=count)
+        assert_energies(model.evaluate(spins.to(device)), ham, spins)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("index", [3, 6, 23, 31, 37], ids=lambda index: NAMES[index])
+def test_energy_does_not_depend_on_the_batch(index: int, device: str) -> None:
+    ham = SYSTEMS[index][1]
+    model, spins = DeviceEnergy(ham, device), draw_spins(137, ham.num_sites).to(device)
+    spins = spins[:70] if SYSTEMS[index][0] == "lattice" and device == "cpu" else spins  # a program a sample is slow
+    whole = model.evaluate(spins)
+    assert_energies(whole, ham, spins.cpu())
+    assert torch.equal(model.evaluate(spins[61:69]), whole[61:69])
+    assert model.evaluate(spins[:0]).shape == (0,)
+
+
+def test_the_kind_follows_from_the_couplings() -> None:
+    assert energy_kind(H.IsingSquare(3, coupling=0.0)) == "lattice"
+    assert energy_kind(H.EdwardsAnderson((5, 5), "gaussian")) == "bonds"
+    assert energy_kind(H.SherringtonKirkpatrick(2)) == "dense"
+    with pytest.raises(TypeError, match="ham must be a vanfast"):
+        energy_kind(None)  # type: ignore[arg-type]
+
+
+def test_other_spins_are_refused() -> None:
+    model = DeviceEnergy(H.IsingSquare(2), "cpu")
+    with pytest.raises(ValueError, match=r"torch.float32 \[1, 4\], expected torch.int8 \[count, 4\]"):
+        model.evaluate(torch.ones(1, 4))
+    with pytest.raises(ValueError, match=r"\[1, 5\], expected torch.int8 \[count, 4\]"):
+        model.evaluate(torch.ones(1, 5, dtype=torch.int8))
