@@ -88,7 +88,7 @@ class Sampler:
         """The network's present parameters, compiled."""
         state = self.net.state_dict()
         # Values are compared, not version counters: these do not move when a parameter's .data is written to.
-        if self._program is None or not all(_same(known, state[name]) for name, known in self._state.items()):
+        if self._program is None or not _same([(known, state[name]) for name, known in self._state.items()]):
             self.refresh()
         assert self._program is not None
         return self._program
@@ -116,13 +116,18 @@ class Sampler:
         return self.program.log_prob(spins)
 
 
-def _same(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.dtype != b.dtype or a.device != b.device:
-        return False
-    if a.device.type != "cpu":
-        return torch.equal(a, b)
-    # torch.equal would wake torch's team of threads, which then spins for a while on the engine's cores.
-    return np.array_equal(a.numpy(), b.detach().numpy())
+def _same(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+    """Whether both tensors of every pair hold the same values; waits for a GPU once."""
+    on_device = []
+    for a, b in pairs:
+        if a.dtype != b.dtype or a.device != b.device:
+            return False
+        if a.device.type != "cpu":
+            on_device.append((a == b.detach()).all())
+        # torch.equal would wake torch's team of threads, which then spins for a while on the engine's cores.
+        elif not np.array_equal(a.numpy(), b.detach().numpy()):
+            return False
+    return not on_device or bool(torch.stack(on_device).all())
 
 
 def _check(net: Network, ham: Hamiltonian | None, precision: str, threads: int | None) -> None:
