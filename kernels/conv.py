@@ -51,7 +51,7 @@ BLOCK_N = 128  # columns of sums a group of sites is widened to
 
 @triton.jit
 def finish(
-    acc, p_bias, p_residual, p_kept, p_slope, p_out, p_partial, o_b, m_b, row, site, channel, pid,
+    acc, p_bias, p_residual, p_kept, p_slope, p_out, p_partial, first, o_b, m_b, row, site, channel, pid,
     r_batch, r_row, k_batch, k_row, o_batch, o_row,
     LX: tl.constexpr, C_OUT: tl.constexpr, COLUMNS: tl.constexpr, BIAS: tl.constexpr, RESIDUAL: tl.constexpr,
     DERIVATIVE: tl.constexpr,
@@ -64,18 +64,19 @@ def finish(
     if BIAS:
         acc += tl.load(p_bias + channel, mask=m_n, other=0)[None, :]
     if DERIVATIVE:
-        kept = tl.load(p_kept + o_b[:, None] * k_batch + row * k_row + o_n[None, :], mask=m, other=0)
-        negative = kept <= 0
+        p_kept += first * k_batch + row * k_row
+        kept = tl.load(p_kept + (o_b[:, None] * k_batch + o_n[None, :]), mask=m, other=0)
         slope = tl.load(p_slope + channel, mask=m_n, other=0)[None, :]
-        of_slope = tl.sum(tl.where(negative & m, acc * kept, 0.0), 0)
-        acc = tl.where(negative, acc * slope, acc)
-    if RESIDUAL:
-        acc += tl.load(p_residual + o_b[:, None] * r_batch + row * r_row + o_n[None, :], mask=m, other=0).to(tl.float32)
-    if DERIVATIVE:
+        of_slope = tl.sum(tl.where((kept <= 0) & m, acc * kept, 0.0), 0)
+        acc = tl.where(kept <= 0, acc * slope, acc)
         o_p = pid * (2 * COLUMNS) + tl.arange(0, COLUMNS)
         tl.store(p_partial + o_p, of_slope)
         tl.store(p_partial + o_p + COLUMNS, tl.sum(tl.where(m, acc, 0.0), 0))
-    tl.store(p_out + o_b[:, None] * o_batch + row * o_row + o_n[None, :], stored(acc, p_out), mask=m)
+    if RESIDUAL:
+        p_residual += first * r_batch + row * r_row
+        acc += tl.load(p_residual + (o_b[:, None] * r_batch + o_n[None, :]), mask=m, other=0).to(tl.float32)
+    p_out += first * o_batch + row * o_row
+    tl.store(p_out + (o_b[:, None] * o_batch + o_n[None, :]), stored(acc, p_out), mask=m)
 
 
 @triton.jit
@@ -95,8 +96,10 @@ def conv_kernel(
     i_group = pid % (rows * GROUPS)
     y = (first_row + rows - 1 - i_group // GROUPS).to(tl.int32)
     x0 = (i_group % GROUPS).to(tl.int32) * GROUP
-    o_b = pid // (rows * GROUPS) * BLOCK_B + tl.arange(0, BLOCK_B)
-    m_b = o_b < count
+    first = pid // (rows * GROUPS) * BLOCK_B
+    o_b = tl.arange(0, BLOCK_B)
+    m_b = o_b < count - first
+    p_x += first * x_batch  # 64 bits for the tile, 32 inside it
     o_n = tl.arange(0, COLUMNS)
 
     above = tl.minimum(y, HALF)
@@ -119,7 +122,7 @@ def conv_kernel(
             source = LY - 1 - source
             site = LX - 1 - site
         a = tl.load(
-            p_x + o_b[:, None] * x_batch + (source % x_rows).to(tl.int64) * x_row + site * C_IN + o_k[None, :],
+            p_x + (source % x_rows).to(tl.int64) * x_row + site * C_IN + (o_b[:, None] * x_batch + o_k[None, :]),
             mask=m_b[:, None] & (o_k < C_IN)[None, :],
             other=0,
         )
@@ -143,7 +146,7 @@ def conv_kernel(
         row = LY - 1 - y
         site = LX - 1 - site
     finish(
-        acc, p_bias, p_residual, p_kept, p_slope, p_out, p_partial, o_b, m_b, row, site, o_n % BLOCK_OUT, pid,
+        acc, p_bias, p_residual, p_kept, p_slope, p_out, p_partial, first, o_b, m_b, row, site, o_n % BLOCK_OUT, pid,
         r_batch, r_row, k_batch, k_row, o_batch, o_row, LX, C_OUT, COLUMNS, BIAS, RESIDUAL, DERIVATIVE,
     )  # fmt: skip
 
@@ -160,8 +163,10 @@ def taps_kernel(
     i_site = pid % (rows * LX)
     y = (first_row + rows - 1 - i_site // LX).to(tl.int32)
     x0 = (i_site % LX).to(tl.int32)
-    o_b = pid // (rows * LX) * BLOCK_B + tl.arange(0, BLOCK_B)
-    m_b = o_b < count
+    first = pid // (rows * LX) * BLOCK_B
+    o_b = tl.arange(0, BLOCK_B)
+    m_b = o_b < count - first
+    p_x += first * x_batch
     o_n = tl.arange(0, BLOCK_OUT)
     o_t = tl.arange(0, TAPS)
     site = x0 - HALF + o_t
@@ -181,7 +186,7 @@ def taps_kernel(
         if r == above:
             m_open = m_t & (o_t <= HALF)
         a = tl.load(
-            p_x + o_b[:, None] * x_batch + (source % x_rows).to(tl.int64) * x_row + site[None, :],
+            p_x + (source % x_rows).to(tl.int64) * x_row + (o_b[:, None] * x_batch + site[None, :]),
             mask=m_b[:, None] & m_open[None, :],
             other=0,
         )
@@ -195,7 +200,7 @@ def taps_kernel(
         row = LY - 1 - y
         site = LX - 1 - site
     finish(
-        acc, p_bias, p_residual, p_kept, p_slope, p_out, p_partial, o_b, m_b, row, site, o_n, pid,
+        acc, p_bias, p_residual, p_kept, p_slope, p_out, p_partial, first, o_b, m_b, row, site, o_n, pid,
         r_batch, r_row, k_batch, k_row, o_batch, o_row, LX, C_OUT, BLOCK_OUT, BIAS, RESIDUAL, DERIVATIVE,
     )  # fmt: skip
 
@@ -336,6 +341,8 @@ def launch(
     for name, tensor in (("x", x), ("residual", residual), ("kept", kept), ("out", out)):
         if tensor is not None and tensor.shape[0] and not tensor[0, 0].is_contiguous():
             raise ValueError(f"{name} must be contiguous in its last two dimensions")
+        if tensor is not None and tensor.stride(0) * BLOCK_B >= 2**31:
+            raise ValueError(f"{name}: {BLOCK_B} samples must lie within 2**31 elements, got stride {tensor.stride(0)}")
     if not packed.is_contiguous():
         raise ValueError("packed must be contiguous")
     if not count:

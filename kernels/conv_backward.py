@@ -7,7 +7,7 @@
 conv_grad_weight_kernel: a program owns a tile [BLOCK_L channels, COLUMNS (tap, channel) pairs] of gw and a share of the
 (samples, site) items; one item is a product [BLOCK_L, BLOCK_B] x [BLOCK_B, COLUMNS] over BLOCK_B samples at one site,
 where all columns read neighbouring sites. Rows and columns of the lattice that no tap of the tile reaches are skipped.
-With one output channel the roles change (SIGN = -1): a is what stands left, and g at (y - dy, x - dx) is gathered right.
+With one output channel the roles change (SIGN = -1): a stands left, and g at (y - dy, x - dx) is gathered right.
 Shares are added by a second pass in a fixed order, so that results are the same every time; no atomics.
 
 Floor on H200 for the middle layer of conv 3/64/6, L = 16: 119 MFLOP a sample for either gradient, as forward.
@@ -47,6 +47,7 @@ def conv_grad_weight_kernel(
     i_column = tl.program_id(0)
     i_share = tl.program_id(1)
     o_l = tl.program_id(2) * BLOCK_L + tl.arange(0, BLOCK_L)
+    o_b = tl.arange(0, BLOCK_B)
     o_n = i_column * COLUMNS + tl.arange(0, COLUMNS)
     tap = o_n // BLOCK_R
     channel = o_n % BLOCK_R
@@ -72,16 +73,18 @@ def conv_grad_weight_kernel(
         site = i % sites
         y = begin_y + site // width
         x = begin_x + site % width
-        o_b = (i // sites).to(tl.int64) * BLOCK_B + tl.arange(0, BLOCK_B)
-        m_b = o_b < count
+        begin_b = (i // sites).to(tl.int64) * BLOCK_B
+        m_b = o_b < count - begin_b
+        o_left = (y * LX + x) * C_LEFT + o_l
+        o_right = ((y + dy) * LX + x + dx) * C_RIGHT + channel
         left = tl.load(
-            p_left + o_b[:, None] * (LY * LX * C_LEFT) + ((y * LX + x) * C_LEFT + o_l)[None, :],
+            p_left + begin_b * (LY * LX * C_LEFT) + (o_b[:, None] * (LY * LX * C_LEFT) + o_left[None, :]),
             mask=m_b[:, None] & (o_l < C_LEFT)[None, :],
             other=0,
         )
         m_right = m_n & (y + dy >= 0) & (y + dy < LY) & (x + dx >= 0) & (x + dx < LX)
         right = tl.load(
-            p_right + o_b[:, None] * (LY * LX * C_RIGHT) + (((y + dy) * LX + x + dx) * C_RIGHT + channel)[None, :],
+            p_right + begin_b * (LY * LX * C_RIGHT) + (o_b[:, None] * (LY * LX * C_RIGHT) + o_right[None, :]),
             mask=m_b[:, None] & m_right[None, :],
             other=0,
         )
