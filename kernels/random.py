@@ -9,7 +9,6 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-
 from vanfast.kernels._dot import check
 
 SPINS = tl.constexpr(0)
@@ -59,10 +58,11 @@ def log_probability(logit, up):
     return log_sigmoid(tl.where(up, x, -x))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["seed", "first"])
 def draw_kernel(
-    p_logits, p_spins, p_log_q, p_step, count, sites, seed: "u64", first: "u64", STREAM: tl.constexpr, BLOCK: tl.constexpr
-):
+    p_logits, p_spins, p_log_q, p_step, count, sites, seed: tl.uint64, first: tl.uint64, STREAM: tl.constexpr,
+    BLOCK: tl.constexpr,
+):  # fmt: skip
     """The draw rule alone: one program owns BLOCK samples and goes through their sites; for tests of the contract."""
     o_b = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     m_b = o_b < count
