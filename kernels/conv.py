@@ -354,7 +354,7 @@ def launch(
     if shape.c_in == 1:
         taps_kernel[(programs(shape, count, rows),)](
             *arguments, **common, **flags, TAPS=shape.taps, PARTS=packed.shape[0],
-            PRECISION=PRECISIONS["bf16"] if shape.spins else PRECISIONS[shape.precision], num_warps=4, num_stages=2,
+            PRECISION=PRECISIONS["bf16"] if shape.spins else PRECISIONS[shape.precision], num_warps=8, num_stages=2,
         )  # fmt: skip
     else:
         conv_kernel[(programs(shape, count, rows),)](
