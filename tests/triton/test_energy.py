@@ -5,7 +5,8 @@ import torch
 
 from tests.energy_systems import NAMES, SYSTEMS, assert_energies, draw_spins
 from vanfast import hamiltonians as H
-from vanfast.backends.engines.cuda_energy import DeviceEnergy, energy_kind
+from vanfast.backends.engines.energy_arrays import energy_kind
+from vanfast.backends.engines.triton_energy import DeviceEnergy
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 

@@ -43,7 +43,7 @@ class Lattice(Hamiltonian):
         self._bond_arrays  # noqa: B018  refuses NaN in couplings of existing bonds at construction
 
     def bonds_of(self, direction: int) -> tuple[np.ndarray, np.ndarray]:
-        """Which sites have their bond in a direction, bool [*shape], and the couplings of all sites, existing or not."""
+        """Which sites have their bond in a direction, bool [*shape], and couplings, real ones or not."""
         boundaries = (self.boundary,) * len(self.shape) if isinstance(self.boundary, str) else self.boundary
         exists = np.ones(self.shape, dtype=bool)
         for axis, (length, hop) in enumerate(zip(self.shape, self.steps[direction], strict=True)):

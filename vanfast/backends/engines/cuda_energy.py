@@ -12,55 +12,29 @@ from vanfast.backends.engines.energy_arrays import (
     BondArrays,
     DenseArrays,
     EnergyArrays,
+    EnergyOnDevice,
     LatticeArrays,
     PatternArrays,
-    energy_arrays,
-    energy_kind,
 )
 from vanfast.hamiltonians import Hamiltonian
 
-__all__ = ["DeviceEnergy", "energy_kind", "pack_spins", "unpack_spins"]
+__all__ = ["DeviceEnergy", "pack_spins", "unpack_spins"]
 
 PLANE_SAMPLES = 128  # samples whose bits stand side by side in a plane: kPlaneWords words of csrc/cuda/pack_bits.cuh
 
 
-class DeviceEnergy:
-    """E(s) of one Hamiltonian on one device, by the CUDA kernels of `module` or, where it is None, those of Triton.
+class DeviceEnergy(EnergyOnDevice):
+    """By the CUDA kernels of `module`."""
 
-    A sample's terms are added in an order that depends on the Hamiltonian alone. Nothing here waits for the device.
-    """
-
-    def __init__(self, ham: Hamiltonian, device: torch.device | str, module: Any = None) -> None:
-        self.device, self.kind, self.num_sites = torch.device(device), energy_kind(ham), ham.num_sites
-        self.arrays = energy_arrays(ham, self.device)
+    def __init__(self, ham: Hamiltonian, device: torch.device | str, module: Any) -> None:
+        super().__init__(ham, device)
         self._module = module
 
-    def evaluate(self, spins: Tensor) -> Tensor:
-        """float64 [count] of spins +-1, int8 [count, N] on the device; their values are not checked."""
-        if spins.dtype != torch.int8 or spins.ndim != 2 or spins.shape[1] != self.num_sites:
-            raise ValueError(
-                f"spins is {spins.dtype} {list(spins.shape)}, expected torch.int8 [count, {self.num_sites}]"
-            )
-        if spins.device.type != self.device.type:
-            raise ValueError(f"spins are on {spins.device}, this Hamiltonian's arrays on {self.device}")
-        spins = spins.contiguous()
-        return _by_triton(self.arrays, spins) if self._module is None else _by_cuda(self.arrays, spins, self._module)
+    def _launch(self, spins: Tensor) -> Tensor:
+        return _energy(self.arrays, spins, self._module)
 
 
-def _by_triton(arrays: EnergyArrays, spins: Tensor) -> Tensor:
-    from vanfast.kernels import energy
-
-    if isinstance(arrays, LatticeArrays):
-        a = arrays
-        return energy.lattice_energy(spins, a.rows, a.width, a.neighbour, a.step, a.values, a.signs, a.fields)
-    if isinstance(arrays, PatternArrays):
-        return energy.pattern_energy(spins, arrays.bits, arrays.values)
-    if isinstance(arrays, DenseArrays):
-        return energy.dense_energy(spins, arrays.couplings, arrays.fields)
-    return energy.bond_energy(spins, arrays.edges, arrays.couplings)
-
-
-def _by_cuda(arrays: EnergyArrays, spins: Tensor, module: Any) -> Tensor:
+def _energy(arrays: EnergyArrays, spins: Tensor, module: Any) -> Tensor:
     count, num_sites = spins.shape
     energy = torch.empty(count, dtype=torch.float64, device=spins.device)
     if not count:

@@ -1,13 +1,14 @@
 """What the energy kernels of GPUs read, CUDA C++ and Triton alike: a Hamiltonian as one of four kinds of arrays.
 
 lattice   one coupling a direction, up to its sign: bonds are counted on bits, exact.
-patterns  couplings (J / N) sum_mu xi_i xi_j: squares of overlaps, exact integers (Hopfield; Curie-Weiss is one pattern).
+patterns  couplings (J / N) sum_mu xi_i xi_j: squares of overlaps, exact integers (Hopfield, Curie-Weiss).
 dense     most pairs coupled: spins x couplings in float64.
 bonds     anything else: a list of bonds, a field being a bond to a spin that is always +1.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,31 @@ class BondArrays:
 EnergyArrays = LatticeArrays | PatternArrays | DenseArrays | BondArrays
 
 
+class EnergyOnDevice(ABC):
+    """E(s) of one Hamiltonian on one device, its arrays uploaded once. Nothing here waits for the device.
+
+    A sample's terms are added in an order that depends on the Hamiltonian alone.
+    """
+
+    def __init__(self, ham: Hamiltonian, device: torch.device | str) -> None:
+        self.device, self.kind, self.num_sites = torch.device(device), energy_kind(ham), ham.num_sites
+        self.arrays = energy_arrays(ham, self.device)
+
+    def evaluate(self, spins: Tensor) -> Tensor:
+        """float64 [count] of spins +-1, int8 [count, N] on the device; their values are not checked."""
+        if spins.dtype != torch.int8 or spins.ndim != 2 or spins.shape[1] != self.num_sites:
+            raise ValueError(
+                f"spins is {spins.dtype} {list(spins.shape)}, expected torch.int8 [count, {self.num_sites}]"
+            )
+        if spins.device.type != self.device.type:
+            raise ValueError(f"spins are on {spins.device}, this Hamiltonian's arrays on {self.device}")
+        return self._launch(spins.contiguous())
+
+    @abstractmethod
+    def _launch(self, spins: Tensor) -> Tensor:
+        """The energies of checked spins."""
+
+
 def energy_kind(ham: Hamiltonian) -> str:
     """Which kernel evaluates the energies of `ham`: "lattice", "patterns", "dense" or "bonds"."""
     if not isinstance(ham, Hamiltonian):
@@ -84,7 +110,12 @@ def energy_kind(ham: Hamiltonian) -> str:
 
 def energy_arrays(ham: Hamiltonian, device: torch.device) -> EnergyArrays:
     """The arrays of `energy_kind(ham)` on `device`."""
-    return {"lattice": _lattice, "patterns": _patterns, "dense": _dense, "bonds": _bonds}[energy_kind(ham)](ham, device)
+    kind = energy_kind(ham)
+    if kind == "lattice":
+        return _lattice(ham, device)
+    if kind == "patterns":
+        return _patterns(ham, device)
+    return _dense(ham, device) if kind == "dense" else _bonds(ham, device)
 
 
 def _strengths(ham: Lattice) -> list[float] | None:
