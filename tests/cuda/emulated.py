@@ -147,5 +147,24 @@ def load(path: Path) -> ModuleType:
     return module
 
 
+def sanitized_environment() -> dict[str, str]:
+    """What a process needs to load the variant "asan"; FileNotFoundError where the compiler has no sanitizer."""
+    libraries = []
+    for name in ("libasan.so", "libstdc++.so.6"):  # the second: or the first would not find what it intercepts
+        command = [compiler(), f"-print-file-name={name}"]
+        path = Path(subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip())
+        if not path.is_absolute():
+            raise FileNotFoundError(f"{compiler()} has no {name}")
+        libraries.append(str(path))
+    options = "detect_leaks=0:detect_stack_use_after_return=0:abort_on_error=0:exitcode=99:allocator_may_return_null=1"
+    undefined = "print_stacktrace=1:halt_on_error=1:exitcode=99"
+    return os.environ | {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": options,
+        "UBSAN_OPTIONS": undefined,
+        "OMP_NUM_THREADS": "1",
+    }
+
+
 if __name__ == "__main__":
-    print(build(*sys.argv[1:]))
+    print(build(sys.argv[1] if len(sys.argv) > 1 else "plain"))
