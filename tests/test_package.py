@@ -36,6 +36,7 @@ MAY_IMPORT = {
     "saving": {"_files", "errors", "networks"},
     "store": {"_files", "_spins", "errors", "hamiltonians"},
     "sampler": {"backends", "errors", "hamiltonians", "networks"},
+    "ops": {"backends", "hamiltonians", "networks", "sampler"},
     "training": {
         "_files",
         "backends",
@@ -53,7 +54,9 @@ MAY_IMPORT = {
         *("benchmarks", "errors", "exact", "hamiltonians", "networks", "observables", "plots", "sampler", "saving"),
         *("store", "training"),
     },
-    "vanfast": {"_cpu", "exact", "hamiltonians", "networks", "observables", "sampler", "saving", "store", "training"},
+    "vanfast": {
+        *("_cpu", "exact", "hamiltonians", "networks", "observables", "ops", "sampler", "saving", "store", "training"),
+    },
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 # net.save(path) calls what stands above networks, inside the method.
