@@ -1,0 +1,239 @@
+// What finished rows of the lattice give to a row, and a row's input of the last layer to the rows below, for 16
+// samples at a time: products [16 samples x channels] x [channels x columns] for every site of a row and every tap, as
+// implicit convolutions. Taps outside the lattice are skipped for each site.
+//
+// A warp owns 4 sites x 32 columns. For a row and a fragment of channels the activations of all sites and the weights
+// of all taps come to shared memory by asynchronous copies, two stages; then the warp slides along the row with 4
+// fragments of activations in registers, so that a tap costs it one new fragment of activations and 4 of weights (1.5
+// KB from shared memory) for 16 products of tensor cores.
+#pragma once
+
+#include "cuda/conv_fragment.cuh"
+
+namespace vanfast {
+
+// A tile of samples on its way through the lattice, as a thread sees it.
+struct ConvTile {
+  unsigned char *shared, *work;
+  int64_t sample;  // of row 0, counted from the call's first; negative where a tile starts before it
+  uint64_t index;  // of row 0, in the stream of random words
+  int y, warp, lane;
+};
+
+__device__ __forceinline__ unsigned char* spin_row(const ConvArgs& args, const ConvTile& tile, int y) {
+  unsigned char* rows = args.big ? tile.work + args.spins_row : tile.shared + args.spins_at;
+  return rows + int64_t(y % (args.k + 1)) * kConvSamples * args.spin_stride;
+}
+
+__device__ __forceinline__ float* logit_row(const ConvArgs& args, const ConvTile& tile) {
+  return reinterpret_cast<float*>(args.big ? tile.work + args.logits_row : tile.shared + args.logits_at);
+}
+
+__device__ __forceinline__ uint32_t* word_row(const ConvArgs& args, const ConvTile& tile) {
+  return reinterpret_cast<uint32_t*>(args.big ? tile.work + args.words_row : tile.shared + args.words_at);
+}
+
+__device__ __forceinline__ float* logit_ring(const ConvArgs& args, const ConvTile& tile, int y) {
+  return reinterpret_cast<float*>(tile.work + args.logit_ring) + int64_t(y % (args.k + 1)) * args.width * kConvSamples;
+}
+
+__device__ __forceinline__ const float* constants(const ConvArgs& args, const ConvTile& tile, int at) {
+  return reinterpret_cast<const float*>(tile.shared + args.constants_at) + at;
+}
+
+// Sums of the first layer over the spins of the rows above: sums[x] = bias + rows. A warp takes 2 sites x 4 tiles.
+__device__ __forceinline__ void first_layer_rows(const ConvArgs& args, const ConvTile& tile) {
+  const ConvLayerArgs& layer = args.layer[0];
+  const int groups = (layer.tiles + 3) / 4, jobs = (args.width + 1) / 2 * groups, above = min(args.k, tile.y);
+  const uint2* weights = args.first + int64_t(args.first_left) * 32 + tile.lane;
+  for (int job = tile.warp; job < jobs; job += kConvWarps) {
+    const int x = job / groups * 2, n0 = job % groups * 4, tiles = min(4, layer.tiles - n0);
+    float z[2][4][4];
+#pragma unroll
+    for (int n = 0; n < 4; ++n) {
+      float2 bias = make_float2(0.0f, 0.0f);
+      if (n < tiles)
+        bias = *reinterpret_cast<const float2*>(constants(args, tile, layer.bias) + (n0 + n) * 8 + 2 * (tile.lane % 4));
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        z[i][n][0] = z[i][n][2] = bias.x;
+        z[i][n][1] = z[i][n][3] = bias.y;
+      }
+    }
+    for (int dy = 1; dy <= above; ++dy) {
+      const unsigned char* row = spin_row(args, tile, tile.y - dy) + x;  // column 0 is the site at x - k
+      for (int chunk = 0; chunk < args.row_chunks; ++chunk) {
+        uint32_t a[2][4];
+        spin_fragment(a[0], row + 16 * chunk, args.spin_stride, tile.lane);
+        spin_fragment(a[1], row + 16 * chunk + 1, args.spin_stride, tile.lane);
+        for (int piece = 0; piece < args.pieces; ++piece) {
+          const int64_t at = (int64_t((dy - 1) * args.row_chunks + chunk) * args.pieces + piece) * layer.tiles + n0;
+#pragma unroll
+          for (int n = 0; n < 4; ++n) {
+            if (n >= tiles) continue;
+            const uint2 w = __ldg(weights + (at + n) * 32);
+            const uint32_t b[2] = {w.x, w.y};
+            mma_bf16(z[0][n], a[0], b);
+            mma_bf16(z[1][n], a[1], b);
+          }
+        }
+      }
+    }
+    for (int i = 0; i < 2 && x + i < args.width; ++i) {
+      float4* to = reinterpret_cast<float4*>(tile.work + layer.sums) + (int64_t(x + i) * layer.tiles + n0) * 32;
+#pragma unroll
+      for (int n = 0; n < 4; ++n)
+        if (n < tiles) to[n * 32 + tile.lane] = make_float4(z[i][n][0], z[i][n][1], z[i][n][2], z[i][n][3]);
+    }
+  }
+}
+
+// The place of a stage in a product of rows.
+struct ConvStage {
+  int row, chunk, tap, taps, site, sites;  // first tap and site, and how many
+};
+
+// For every site x and tile n of columns: finish(x, n, z), z = sum over `rows` rows from `top` upwards, taps and
+// channels. `turn` counts stages, so that the next product starts in the buffer that is free.
+template <class P, class Finish>
+__device__ __forceinline__ void product_of_rows(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
+                                                int top, int rows, int& turn, Finish finish) {
+  const int side = 2 * args.k + 1, pairs = layer.tiles / 2, parts = (side + layer.tap_group - 1) / layer.tap_group;
+  const int stages = rows * layer.chunks * parts, sites = layer.pass_sites * kConvSites;
+  const int group = tile.warp % layer.pass_groups, place = tile.warp / layer.pass_groups;
+  for (int p0 = 0; p0 < pairs; p0 += 2 * layer.pass_groups) {
+    const int pass_pairs = min(2 * layer.pass_groups, pairs - p0);
+    for (int x0 = 0; x0 < args.width; x0 += sites) {
+      auto stage_of = [&](int s) {
+        ConvStage stage;
+        stage.tap = s % parts * layer.tap_group;
+        stage.taps = min(layer.tap_group, side - stage.tap);
+        stage.chunk = s / parts % layer.chunks;
+        stage.row = s / parts / layer.chunks;
+        stage.site = max(0, x0 + stage.tap - args.k);
+        stage.sites = max(0, min(args.width, x0 + sites + stage.tap + stage.taps - 1 - args.k) - stage.site);
+        return stage;
+      };
+      auto fetch = [&](int s) {
+        const ConvStage stage = stage_of(s);
+        unsigned char* to = tile.shared + args.overlay_at + ((turn + s) & 1) * args.stage_bytes;
+        const int own = pass_pairs * 32, count = stage.taps * own;
+        const uint4* weights =
+            args.rows +
+            (layer.row_weights + (int64_t(stage.row * layer.chunks + stage.chunk) * side + stage.tap) * pairs + p0) *
+                32;
+        for (int i = threadIdx.x; i < count; i += kConvThreads) {
+          const int64_t from = pass_pairs == pairs ? i : int64_t(i / own) * pairs * 32 + i % own;
+          copy_async16(to + i * 16, weights + from, true);
+        }
+        to += count * 16;
+        const uint4* active =
+            reinterpret_cast<const uint4*>(tile.work + layer.rows) +
+            (int64_t((top - stage.row) % layer.slots * layer.chunks + stage.chunk) * args.width + stage.site) * 32;
+        for (int i = threadIdx.x; i < stage.sites * 32; i += kConvThreads) copy_async16(to + i * 16, active + i, true);
+        copy_async_commit();
+      };
+      const int x = x0 + place * kConvSites, n0 = p0 * 2 + group * 4;
+      const bool busy = place < layer.pass_sites && x < args.width && n0 < layer.tiles;
+      const bool whole = n0 + 2 < layer.tiles;  // 4 tiles, not 2
+      float z[4][4][4] = {}, total[P::kSeparateSums ? 4 : 1][4][4] = {};
+      if (stages) fetch(0);
+      for (int s = 0; s < stages; ++s) {
+        copy_async_wait<0>();
+        __syncthreads();
+        if (s + 1 < stages) fetch(s + 1);
+        if (!busy) continue;
+        const ConvStage stage = stage_of(s);
+        const uint4* weights =
+            reinterpret_cast<const uint4*>(tile.shared + args.overlay_at + ((turn + s) & 1) * args.stage_bytes) +
+            tile.lane;
+        const uint4* active = weights + (stage.taps * pass_pairs - stage.site) * 32;
+        weights += group * 2 * 32;
+        const int shift = x + stage.tap - args.k;  // the site that the first tap of the first site reads
+        typename P::A window[kConvSites];
+#pragma unroll
+        for (int i = 0; i < kConvSites - 1; ++i)
+          if (static_cast<unsigned>(shift + i) < static_cast<unsigned>(args.width))
+            window[i] = P::load(active[(shift + i) * 32]);
+        for (int c0 = 0; c0 < stage.taps; c0 += kConvSites) {
+#pragma unroll
+          for (int u = 0; u < kConvSites; ++u) {
+            const int at = shift + c0 + u;
+            if (c0 + u >= stage.taps) break;
+            if (static_cast<unsigned>(at + kConvSites - 1) < static_cast<unsigned>(args.width))
+              window[(u + kConvSites - 1) % kConvSites] = P::load(active[(at + kConvSites - 1) * 32]);
+            typename P::B b[4];
+#pragma unroll
+            for (int pair = 0; pair < 2; ++pair) {
+              if (pair && !whole) break;
+              const uint4 w = weights[((c0 + u) * pass_pairs + pair) * 32];
+              b[2 * pair] = P::weights(w.x, w.y);
+              b[2 * pair + 1] = P::weights(w.z, w.w);
+            }
+#pragma unroll
+            for (int i = 0; i < kConvSites; ++i) {
+              if (static_cast<unsigned>(at + i) >= static_cast<unsigned>(args.width)) continue;
+#pragma unroll
+              for (int n = 0; n < 4; ++n)
+                if (n < 2 || whole) P::multiply(z[i][n], window[(u + i) % kConvSites], b[n]);
+            }
+          }
+        }
+        if constexpr (P::kSeparateSums) {
+#pragma unroll
+          for (int e = 0; e < 64; ++e) {
+            total[e / 16][e / 4 % 4][e % 4] += z[e / 16][e / 4 % 4][e % 4];
+            z[e / 16][e / 4 % 4][e % 4] = 0.0f;
+          }
+        }
+      }
+      turn += stages;
+      if (!busy) continue;
+#pragma unroll
+      for (int i = 0; i < kConvSites; ++i) {
+        if (x + i >= args.width) break;
+#pragma unroll
+        for (int n = 0; n < 4; ++n) {
+          if (n >= 2 && !whole) break;
+          if constexpr (P::kSeparateSums)
+            finish(x + i, n0 + n, total[i][n]);
+          else
+            finish(x + i, n0 + n, z[i][n]);
+        }
+      }
+    }
+  }
+}
+
+// Sums of a hidden layer over the rows above.
+template <class P>
+__device__ __forceinline__ void hidden_layer_rows(const ConvArgs& args, const ConvTile& tile,
+                                                  const ConvLayerArgs& layer, int& turn) {
+  float4* sums = reinterpret_cast<float4*>(tile.work + layer.sums) + tile.lane;
+  const float* bias = constants(args, tile, layer.bias) + 2 * (tile.lane % 4);
+  product_of_rows<P>(args, tile, layer, tile.y - 1, min(args.k, tile.y), turn, [&](int x, int n, const float (&z)[4]) {
+    const float2 b = *reinterpret_cast<const float2*>(bias + n * 8);
+    sums[(int64_t(x) * layer.tiles + n) * 32] = make_float4(z[0] + b.x, z[1] + b.y, z[2] + b.x, z[3] + b.y);
+  });
+}
+
+// What this row's input of the last layer gives to the logits of the k rows below: column dy - 1 is row y + dy. A logit
+// has one owner, so that its terms come in one order.
+template <class P>
+__device__ __forceinline__ void last_layer_rows(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
+                                                int& turn) {
+  const int below = min(args.k, args.height - 1 - tile.y);
+  if (below == 0) return;
+  const float bias = *constants(args, tile, layer.bias);
+  product_of_rows<P>(args, tile, layer, tile.y, 1, turn, [&](int x, int n, const float (&z)[4]) {
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      const int dy = n * 8 + 2 * (tile.lane % 4) + e % 2 + 1;
+      if (dy > below) continue;
+      float* to = logit_ring(args, tile, tile.y + dy) + x * kConvSamples + tile.lane / 4 + e / 2 * 8;
+      *to = (dy == args.k || tile.y == 0 ? bias : *to) + z[e];
+    }
+  });
+}
+
+}  // namespace vanfast
