@@ -1,0 +1,374 @@
+// Sampling of a stack of masked linear layers (VAN dense with channels and residual blocks, MADE), one launch.
+//
+//   z_l = b_l + W_l PReLU(z_{l-1}) [+ z_{l-2}],   z_0 = b_0 + W_0 s,   the last layer's unit p is the logit of site p
+//
+// Units are sorted by degree, so a block of consecutive sites owns a run of units in every layer. A thread block owns a
+// tile of 32 * groups consecutive samples; of its groups * parts warps each works for 32 samples, lanes are samples.
+// prefix: z of the block's units of all layers from what finished blocks hold: tasks of 16 units x 32 samples on tensor
+//   cores, shared out among warps, no barrier inside. Weights are in fragment order and read once a task, 16 bytes a
+//   lane; activations are rows [unit][sample] as mma wants its B operand. Both come straight from L1, L2 or shared
+//   memory: staging them would cost a barrier a chunk, and tasks of unequal depth could not run side by side.
+//   Products: spins x weights as 3 (fp32), 2 (tf32), 1 (bf16) exact bf16 products; hidden as 3 tf32 products of split
+//   operands (fp32), 1 (tf32), 1 of bf16.
+// scan: a list of stages made once for the network's shape. A stage takes the units of one degree in one layer, which
+//   are final, activates them and pushes what they give to the block's later units of the next layer; the last layer's
+//   stage draws (all parts of a group alike) and pushes the spin. Parts share the units pushed to; one barrier a stage.
+// segments: finished activations go to rows for later prefixes, pre-activations to the caller if kept.
+// Every sum has one order, whatever groups and parts are, and a column of a product does not depend on the others.
+// Shared memory: spins as bits [word][sample], z [unit of block][sample + 1], the block's own weights, and activations
+// [unit][sample + 8] where they fit, else in the caller's workspace (they stay in L2).
+// Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
+//
+// Floor on H200 for dense 3/4, N = 256, batch 1000: 1.6 MFLOP a sample, x 3 in tf32: 4.7 GFLOP, 10 us; but 32 tiles
+// keep 32 multiprocessors busy, and 768 stages follow each other. Prediction: 768 x 300 cycles + prefixes of 80 us:
+// 0.21 ms. Batch 131,072: products at about a third of 495 TFLOP/s, 3.7 ms.
+#include <algorithm>
+#include <stdexcept>
+
+#include "common/bf16.h"
+#include "cuda/masked_launch.cuh"
+#include "cuda/masked_spins.cuh"
+
+namespace vanfast::cuda {
+
+namespace {
+
+constexpr int kColumns = kWarp / 8;  // 8-column tiles of a task
+constexpr int kChunk = 4;            // units activated together
+
+// Where a launch keeps things, in bytes from the start of shared memory.
+struct Places {
+  int groups, parts;
+  int z, weights, active;
+  bool staged;       // the block's own weights are copied to shared memory
+  bool near_memory;  // activations lie in shared memory
+  uint32_t* workspace;
+};
+
+__device__ inline uint32_t word_of(float x) { return __float_as_uint(x); }
+
+template <int kPrecision>
+__device__ float activate(float z, float slope) {
+  const float a = z > 0.0f ? z : slope * z;
+  if constexpr (kPrecision == kMaskedTf32) return __uint_as_float(to_tf32(a));
+  if constexpr (kPrecision == kMaskedBf16) return to_float(to_bf16(a));
+  return a;
+}
+
+// acc += weights x activations of one task; `column` is the first of the 32 samples in a row of activations.
+template <int kPrecision>
+__device__ void multiply_units(float (&acc)[kColumns][4], const uint4* weights, const uint32_t* column, int stride,
+                               int steps, int valid, int lane) {
+  const int g = lane / 4, t = lane % 4;
+  constexpr int kRows = 8;                                    // of activations in a step
+  constexpr int kSplits = kPrecision == kMaskedFp32 ? 2 : 1;  // of a weight
+  const int rows = kPrecision == kMaskedBf16 ? (valid + 1) / 2 : valid;
+#pragma unroll 2
+  for (int step = 0; step < steps; ++step) {
+    uint32_t a[kSplits][4], b[kColumns][2];
+#pragma unroll
+    for (int split = 0; split < kSplits; ++split) {
+      const uint4 w = __ldg(weights + (step * kSplits + split) * kWarp + lane);
+      a[split][0] = w.x, a[split][1] = w.y, a[split][2] = w.z, a[split][3] = w.w;
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const int row = kRows * step + 4 * half + t;
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) b[c][half] = row < rows ? column[int64_t(row) * stride + 8 * c + g] : 0u;
+    }
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      if constexpr (kPrecision == kMaskedBf16) mma_bf16(acc[c], a[0], b[c]);
+      if constexpr (kPrecision == kMaskedTf32) mma_tf32(acc[c], a[0], b[c]);
+      if constexpr (kPrecision == kMaskedFp32) {
+        uint32_t high[2], low[2];
+#pragma unroll
+        for (int i = 0; i < 2; ++i) {
+          high[i] = to_tf32(__uint_as_float(b[c][i]));
+          low[i] = to_tf32(__uint_as_float(b[c][i]) - __uint_as_float(high[i]));
+        }
+        mma_tf32(acc[c], a[1], high);
+        mma_tf32(acc[c], a[0], low);
+        mma_tf32(acc[c], a[0], high);
+      }
+    }
+  }
+}
+
+template <int kPrecision>
+__device__ void multiply_spins(float (&acc)[kColumns][4], const uint4* weights, const uint32_t* bits, int stride,
+                               int steps, int lane) {
+  constexpr int kSplits = 3 - kPrecision;
+#pragma unroll 2
+  for (int step = 0; step < steps; ++step) {
+    uint32_t b[kColumns][2];
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      const uint32_t word = bits[step / 2 * stride + 8 * c + lane / 4];
+      b[c][0] = spin_operand(word, lane % 4, 2 * (step % 2));
+      b[c][1] = spin_operand(word, lane % 4, 2 * (step % 2) + 1);
+    }
+#pragma unroll
+    for (int split = 0; split < kSplits; ++split) {
+      const uint4 w = __ldg(weights + (step * kSplits + split) * kWarp + lane);
+      const uint32_t a[4] = {w.x, w.y, w.z, w.w};
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) mma_bf16(acc[c], a, b[c]);
+    }
+  }
+}
+
+__device__ inline int4 table_entry(const int* table, int width, int row, int quarter) {
+  return __ldg(reinterpret_cast<const int4*>(table + int64_t(width) * row) + quarter);
+}
+
+template <int kPrecision>
+__device__ void run_task(const MaskedStack& net, int task, const uint32_t* bits, const uint32_t* active, float* z,
+                         int samples, int lane) {
+  const int4 where = table_entry(net.task_table, kTaskInts, task, 0);  // z row, rows, first unit, steps
+  const int4 what = table_entry(net.task_table, kTaskInts, task, 1);   // weights, row of activations, inputs
+  const int g = lane / 4, t = lane % 4;
+  float acc[kColumns][4];
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int unit = g + 8 * (i / 2);
+    const float bias = unit < where.y ? __ldg(net.bias + where.z + unit) : 0.0f;
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) acc[c][i] = bias;
+  }
+  const uint4* weights = static_cast<const uint4*>(net.prefix) + what.x;
+  if (what.y < 0)
+    multiply_spins<kPrecision>(acc, weights, bits, samples, where.w, lane);
+  else
+    multiply_units<kPrecision>(acc, weights, active + int64_t(what.y) * (samples + 8), samples + 8, where.w, what.z,
+                               lane);
+#pragma unroll
+  for (int c = 0; c < kColumns; ++c)
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int unit = g + 8 * (i / 2);
+      if (unit < where.y) z[(where.x + unit) * (samples + 1) + 8 * c + 2 * t + i % 2] = acc[c][i];
+    }
+}
+
+// A segment is the block's run of units in one layer: activations for later prefixes, pre-activations to the caller.
+template <int kPrecision>
+__device__ void store_segment(const MaskedStack& net, const MaskedCall& call, int segment, const Places& at,
+                              const float* z, uint32_t* active, int64_t n0, int part, int lane) {
+  const int4 where = table_entry(net.segment_table, kSegmentInts, segment, 0);  // z row, units, first, layer's units
+  const int4 what = table_entry(net.segment_table, kSegmentInts, segment, 1);   // units before the layer, row
+  const int samples = kWarp * at.groups;
+  const auto value = [&](int unit) {
+    return activate<kPrecision>(z[(where.x + unit - where.z) * (samples + 1) + lane], __ldg(net.slope + what.x + unit));
+  };
+  const int end = where.z + where.y;
+  if (what.y >= 0) {
+    if constexpr (kPrecision == kMaskedBf16) {
+      for (int pair = where.z / 2 + part; 2 * pair < end; pair += at.parts) {
+        uint32_t* to = active + int64_t(what.y + pair) * (samples + 8) + lane;
+        const bool low = 2 * pair >= where.z, high = 2 * pair + 1 < end;
+        const float second = high ? value(2 * pair + 1) : 0.0f;  // a partner still to come counts as 0
+        if (low)
+          *to = pack_bf16(value(2 * pair), second);
+        else
+          reinterpret_cast<uint16_t*>(to)[1] = to_bf16(second).bits;
+      }
+    } else {
+      for (int unit = where.z + part; unit < end; unit += at.parts)
+        active[int64_t(what.y + unit) * (samples + 8) + lane] = word_of(value(unit));
+    }
+  }
+  if (!call.keep) return;
+  for (int i = part; i < kWarp && n0 + i < call.count; i += at.parts) {
+    float* to = call.keep + call.count * what.x + (n0 + i) * where.w;
+    for (int unit = lane; unit < where.y; unit += kWarp) to[where.z + unit] = z[(where.x + unit) * (samples + 1) + i];
+  }
+}
+
+template <int kPrecision>
+__global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, MaskedCall call, Places at) {
+  VANFAST_SHARED(shared);
+  const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, group = warp % at.groups, part = warp / at.groups;
+  const int samples = kWarp * at.groups, stride = samples + 1, words = (net.sites + kWordSites - 1) / kWordSites;
+  const int column = kWarp * group;
+  uint32_t* bits = reinterpret_cast<uint32_t*>(shared) + column;
+  float* z = reinterpret_cast<float*>(shared + at.z) + column;
+  float* staged = reinterpret_cast<float*>(shared + at.weights);
+  uint32_t* active = at.near_memory ? reinterpret_cast<uint32_t*>(shared + at.active)
+                                    : at.workspace + blockIdx.x * int64_t(net.active_rows) * (samples + 8);
+  active += column;
+  const SpinRows spins = {call.spins, call.order, call.count, net.sites};
+  const uint64_t first = call.first + (call.step ? static_cast<uint64_t>(*call.step) : 0);
+  const int64_t tiles = (call.count + samples - 1) / samples;
+
+  for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
+    const int64_t n0 = tile * samples + column;
+    if (call.given)
+      for (int word = part; word < words; word += at.parts)
+        bits[word * samples + lane] = load_word(spins, n0, word, lane);
+    LogProbability log_q;
+    PhiloxWords random = {};
+    uint32_t drawn = 0;
+    for (int block = 0; block < net.blocks; ++block) {
+      const int4 lists = table_entry(net.block_table, kBlockInts, block, 0);  // tasks and stages, begin and end
+      const int4 rest = table_entry(net.block_table, kBlockInts, block, 1);   // segments, weights and their number
+      const float* weights = net.scan + rest.z;
+      if (at.staged) {
+        for (int i = 4 * threadIdx.x; i < rest.w; i += 4 * blockDim.x) copy_async16(staged + i, weights + i, true);
+        weights = staged;
+      }
+      copy_async_commit();
+      for (int task = lists.x + part; task < lists.y; task += at.parts)
+        run_task<kPrecision>(net, task, bits, active, z, samples, lane);
+      copy_async_wait<0>();
+      __syncthreads();
+
+      for (int stage = lists.z; stage < lists.w; ++stage) {
+        const int4 from = table_entry(net.stage_table, kStageInts, stage, 0);  // row, units, row of sums, row to add
+        const int4 to = table_entry(net.stage_table, kStageInts, stage, 1);    // row, units, weights, their stride
+        const int4 what = table_entry(net.stage_table, kStageInts, stage, 2);  // first unit, site or -1
+        float* target = z + to.x * stride + lane;
+        const int site = what.y;
+        if (site >= 0) {
+          float logit = z[from.x * stride + lane];
+          if (from.w >= 0) logit += z[from.w * stride + lane];
+          if (from.z >= 0 && part == 0) z[from.z * stride + lane] = logit;
+          uint32_t* word = bits + site / kWordSites * samples + lane;
+          bool up;
+          if (call.given) {
+            up = !((*word >> bit_of_site(site % kWordSites)) & 1u);
+          } else {
+            if (site % 4 == 0) random = philox(call.seed, first + n0 + lane, site / 4, kSpinStream);
+            const uint32_t even = site & 2 ? random.word[2] : random.word[0];
+            const uint32_t odd = site & 2 ? random.word[3] : random.word[1];
+            up = draw_spin(logit, site & 1 ? odd : even);
+            drawn = (site % kWordSites ? drawn : 0u) | (up ? 0u : 1u << bit_of_site(site % kWordSites));
+            if (part == 0) *word = drawn;
+          }
+          if (part == 0) log_q.add(logit, up);
+          const float s = up ? 1.0f : -1.0f;
+          for (int i = part; i < to.y; i += at.parts)
+            target[i * stride] = fmaf(weights[to.z + i * to.w], s, target[i * stride]);
+        } else {
+          for (int begin = 0; begin < from.y; begin += kChunk) {
+            float a[kChunk];
+#pragma unroll
+            for (int j = 0; j < kChunk; ++j) {
+              a[j] = 0.0f;
+              if (begin + j >= from.y) continue;
+              float x = z[(from.x + begin + j) * stride + lane];
+              if (from.w >= 0) x += z[(from.w + begin + j) * stride + lane];
+              if (from.z >= 0 && part == 0) z[(from.z + begin + j) * stride + lane] = x;
+              a[j] = activate<kPrecision>(x, __ldg(net.slope + what.x + begin + j));
+            }
+#pragma unroll 4
+            for (int i = part; i < to.y; i += at.parts) {
+              const float4 w = *reinterpret_cast<const float4*>(weights + to.z + i * to.w + begin);
+              float sum = fmaf(w.x, a[0], target[i * stride]);
+              sum = fmaf(w.y, a[1], sum);
+              sum = fmaf(w.z, a[2], sum);
+              target[i * stride] = fmaf(w.w, a[3], sum);
+            }
+          }
+        }
+        if (to.y > 0 || from.z >= 0) __syncthreads();
+      }
+      for (int segment = rest.x; segment < rest.y; ++segment)
+        store_segment<kPrecision>(net, call, segment, at, z, active, n0, part, lane);
+      log_q.fold();
+      __syncthreads();
+    }
+    if (part == 0 && n0 + lane < call.count) call.log_q[n0 + lane] = log_q.sum;
+    if (!call.given)
+      for (int word = part; word < words; word += at.parts)
+        store_word(spins, n0, word, lane, bits[word * samples + lane]);
+  }
+}
+
+using Kernel = void (*)(MaskedStack, MaskedCall, Places);
+
+Kernel kernel_for(int precision) {
+  switch (precision) {
+    case kMaskedFp32:
+      return masked_stack_kernel<kMaskedFp32>;
+    case kMaskedTf32:
+      return masked_stack_kernel<kMaskedTf32>;
+    case kMaskedBf16:
+      return masked_stack_kernel<kMaskedBf16>;
+    default:
+      throw std::invalid_argument("precision must be 0, 1 or 2");
+  }
+}
+
+struct Plan {
+  Places at = {};
+  int shared = 0, grid = 0;
+  int64_t workspace = 0;
+};
+
+// Bytes of shared memory; the weights inside a block stay where they are if they are too many.
+int arrange(const MaskedStack& net, int groups, int memory, int limit, Places& at) {
+  const int samples = kWarp * groups;
+  const auto round16 = [](int64_t bytes) { return (bytes + 15) / 16 * 16; };
+  const int64_t words = (net.sites + kWordSites - 1) / kWordSites;
+  const int64_t z = round16(words * samples * 4), weights = z + round16(int64_t(net.z_rows) * (samples + 1) * 4);
+  at.groups = groups;
+  at.staged = weights + net.scan_floats * int64_t(4) <= limit;
+  const int64_t active = weights + (at.staged ? net.scan_floats * int64_t(4) : 0);
+  const int64_t with_active = active + int64_t(net.active_rows) * (samples + 8) * 4;
+  at.near_memory = memory == 1 || (memory == 0 && with_active <= limit / 2);
+  at.z = static_cast<int>(z), at.weights = static_cast<int>(weights), at.active = static_cast<int>(active);
+  const int64_t all = at.near_memory ? with_active : active;
+  return all > limit ? -1 : static_cast<int>(all);
+}
+
+Plan plan_launch(const MaskedStack& net, int64_t count, const MaskedLayout& layout, int limit) {
+  const Kernel kernel = kernel_for(net.precision);
+  if (layout.groups < 0 || layout.parts < 0 || layout.groups * layout.parts > 8)
+    throw std::invalid_argument("groups and parts must be at least 0 and make at most 8 warps");
+  Plan plan;
+  for (int groups = layout.groups ? layout.groups : 4; groups > 0; groups /= 2) {
+    plan.shared = arrange(net, groups, layout.memory, limit, plan.at);
+    if (plan.shared < 0 && layout.groups) break;
+    if (plan.shared < 0) continue;
+    plan.at.parts = layout.parts;
+    if (!layout.parts)
+      for (plan.at.parts = 8 / groups; plan.at.parts > 1 && 8 * plan.at.parts > net.z_rows;) plan.at.parts /= 2;
+    const int64_t tiles = (count + kWarp * groups - 1) / (kWarp * groups);
+    const int resident = resident_blocks(kernel, kWarp * groups * plan.at.parts, plan.shared);
+    plan.grid = static_cast<int>(std::min<int64_t>(tiles, resident));
+    // a wide tile reads weights less often, but every multiprocessor wants one
+    if (layout.groups || groups == 1 || tiles >= resident) break;
+  }
+  if (plan.shared < 0)
+    throw std::invalid_argument("the network has too many units of one degree: a block of sites needs " +
+                                std::to_string(net.z_rows) + " rows of pre-activations in shared memory of " +
+                                std::to_string(limit) + " bytes");
+  if (!plan.at.near_memory) plan.workspace = int64_t(plan.grid) * net.active_rows * (kWarp * plan.at.groups + 8) * 4;
+  return plan;
+}
+
+}  // namespace
+
+int64_t masked_stack_workspace(const MaskedStack& net, int64_t count, const MaskedLayout& layout, int shared_limit,
+                               int device) {
+  DeviceGuard guard(device);
+  return count > 0 ? plan_launch(net, count, layout, shared_limit).workspace : 0;
+}
+
+void launch_masked_stack(const MaskedStack& net, const MaskedCall& call, const MaskedLayout& layout, void* workspace,
+                         int64_t workspace_bytes, int shared_limit, int device, uintptr_t stream) {
+  if (net.sites < 1 || call.count < 0) throw std::invalid_argument("sites and count must be positive");
+  if (call.count == 0) return;
+  DeviceGuard guard(device);
+  Plan plan = plan_launch(net, call.count, layout, shared_limit);
+  if (workspace_bytes < plan.workspace)
+    throw std::invalid_argument("workspace of " + std::to_string(workspace_bytes) + " bytes, needed are " +
+                                std::to_string(plan.workspace));
+  plan.at.workspace = static_cast<uint32_t*>(workspace);
+  VANFAST_LAUNCH(kernel_for(net.precision), plan.grid, kWarp * plan.at.groups * plan.at.parts, plan.shared, stream, net,
+                 call, plan.at);
+}
+
+}  // namespace vanfast::cuda
