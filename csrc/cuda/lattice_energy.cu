@@ -8,10 +8,10 @@
 // steps to the next column. Counts are integers, so that E is exact where J is; fields are added in float64 in an order
 // that depends on the lattice alone. Warps share nothing, so one __syncwarp is all. No random words.
 //
-// Floor on H200: N bytes a sample at 4.3 TB/s; L = 128, batch 131,072: 2.15 GB, 0.50 ms. Instructions, a warp and
-// sample of 16 KB: 32 x 25 for packing and 32 x 30 for counting, 1760 of 4 x 870 slots that its bytes take at that
-// rate; so memory decides. Prediction: 0.56 ms, 90 % (48 warps a multiprocessor, each with 2 KB in flight).
-#include <algorithm>
+// Floor on H200: N bytes a sample at 4.3 TB/s; L = 128, batch 131,072: 2.15 GB, 0.50 ms. Instructions of a warp and
+// sample of 16 KB: 32 x 26 for packing, 32 x 46 for counting, 2400 of the 3500 issue slots that its bytes take at that
+// rate; so memory decides. Prediction: 0.58 ms, 85 % (48 warps a multiprocessor, each with up to 2 KB in flight). Where
+// rows are not whole words (L = 16) counting takes 72 instructions for fewer sites, and decides: 50 %.
 #include <stdexcept>
 
 #include "cuda/energy.cuh"
@@ -54,32 +54,52 @@ __device__ inline int count_minus(const Group& own, int num_sites) {
   return sum_over_lanes(minus, own.lanes);
 }
 
-// Bonds of direction d between opposite spins, less those of negative coupling, which want just that.
-__device__ inline int count_opposite(const Group& own, const LatticeArrays& lattice, int d) {
-  const int rows = lattice.rows, width = lattice.width, row_words = (width + 31) / 32;
+// Words of one sample's rows. kWhole: rows are whole words and begin at one.
+template <bool kWhole>
+struct Rows {
+  const uint32_t* words;
+  unsigned position, width;
+
+  __device__ Rows(const Group& own, unsigned width)
+      : words(own.words + (kWhole ? unsigned(own.position) >> 5 : 0u)), position(own.position), width(width) {}
+  __device__ uint32_t word(unsigned row, unsigned index) const {
+    return kWhole ? words[row * (width >> 5) + index] : bits_at(words, position + row * width + 32 * index);
+  }
+  // The word moved by one column; the last of the row's columns, bit `last`, takes the first one's place.
+  __device__ uint32_t next_column(unsigned row, unsigned index, bool is_last, unsigned last) const {
+    if constexpr (kWhole) {
+      const uint32_t* own = words + row * (width >> 5);
+      return __funnelshift_r(own[index], own[is_last ? 0 : index + 1], 1);
+    }
+    const unsigned begin = position + row * width;
+    const uint32_t bits = bits_at(words, begin + 32 * index + 1);
+    return is_last ? (bits & ~(1u << last)) | (words[begin >> 5] >> (begin & 31) & 1u) << last : bits;
+  }
+};
+
+// Bonds of direction d between opposite spins, or equal ones where their coupling is negative.
+template <bool kWhole>
+__device__ int count_opposite(const Group& own, const LatticeArrays& lattice, int d) {
+  const unsigned rows = lattice.rows, width = lattice.width, row_words = (width + 31) / 32;
   const int step = __ldg(lattice.step + d);
+  const unsigned last = (width - 1) % 32;
+  const uint32_t last_mask = low_bits(last + 1) & (step == 1 ? ~(1u << last) : kFull);
   const int32_t* neighbour = lattice.neighbour + d * rows;
-  const int row_hop = own.lanes / row_words, word_hop = own.lanes % row_words;
-  int row = own.lane / row_words, word = own.lane % row_words, opposite = 0;
-  for (; row < rows; row += row_hop) {
+  const uint32_t* signs = lattice.signs ? lattice.signs + size_t(d) * rows * row_words : nullptr;
+  const Rows<kWhole> bits(own, width);
+  const unsigned lanes = own.lanes, row_hop = lanes / row_words, word_hop = lanes % row_words;
+  unsigned row = own.lane / row_words, word = own.lane % row_words;
+  int opposite = 0;
+  for (unsigned k = own.lane; k < rows * row_words; k += lanes) {
     const int other = __ldg(neighbour + row);
     if (other >= 0) {
-      const int left = width - 32 * word;  // sites from here to the end of the row
-      const int there = own.position + other * width;
-      uint32_t mask = low_bits(left);
-      uint32_t bits = bits_at(own.words, there + 32 * word + (step ? 1 : 0));
-      if (step && left <= 32) {  // the last column steps to the first
-        const uint32_t last = 1u << (left - 1);
-        if (step == 1)
-          mask &= ~last;
-        else
-          bits = (bits & ~last) | (bits_at(own.words, there) & 1u) << (left - 1);
-      }
-      bits ^= bits_at(own.words, own.position + row * width + 32 * word);
-      if (lattice.signs) bits ^= __ldg(lattice.signs + (int64_t(d) * rows + row) * row_words + word);
-      opposite += __popc(bits & mask);
+      const bool is_last = word == row_words - 1;
+      uint32_t x = bits.word(row, word);
+      x ^= step ? bits.next_column(other, word, is_last, last) : bits.word(other, word);
+      if (signs) x ^= __ldg(signs + k);
+      opposite += __popc(is_last ? x & last_mask : x);
     }
-    word += word_hop;
+    row += row_hop, word += word_hop;
     if (word >= row_words) word -= row_words, ++row;
   }
   return sum_over_lanes(opposite, own.lanes);
@@ -94,6 +114,7 @@ __device__ inline double site_fields(const Group& own, const double* fields, int
   return sum_over_lanes(sum, own.lanes);
 }
 
+template <bool kWhole>
 __global__ void __launch_bounds__(kMaxThreads)
     lattice_energy_kernel(const int8_t* __restrict__ spins, int64_t count, LatticeArrays lattice, int samples,
                           int warp_words, double* __restrict__ energy) {
@@ -103,7 +124,7 @@ __global__ void __launch_bounds__(kMaxThreads)
   double result = 0;
   int64_t unsatisfied = 0;
   for (int d = 0; d < lattice.directions; ++d) {
-    unsatisfied += 2 * int64_t(count_opposite(own, lattice, d)) - __ldg(lattice.bonds + d);
+    unsatisfied += 2 * int64_t(count_opposite<kWhole>(own, lattice, d)) - __ldg(lattice.bonds + d);
     const double value = __ldg(lattice.values + d);
     // Directions of equal coupling are added as integers, so that a uniform coupling rounds once.
     if (d + 1 < lattice.directions && __ldg(lattice.values + d + 1) == value) continue;
@@ -154,8 +175,10 @@ void launch_lattice_energy(const int8_t* spins, int64_t count, const LatticeArra
   require(count >= 0, "count must not be negative");
   if (count == 0) return;
   const WarpShare share = share_warps(num_sites);
-  VANFAST_LAUNCH(lattice_energy_kernel, blocks_of(share, count), share.warps * kWarp, share.shared_bytes, stream, spins,
-                 count, lattice, share.samples, share.words, energy);
+  const bool whole = lattice.width % 32 == 0 && reinterpret_cast<uintptr_t>(spins) % 16 == 0;
+  auto* kernel = whole ? lattice_energy_kernel<true> : lattice_energy_kernel<false>;
+  VANFAST_LAUNCH(kernel, blocks_of(share, count), share.warps * kWarp, share.shared_bytes, stream, spins, count,
+                 lattice, share.samples, share.words, energy);
 }
 
 void launch_pattern_energy(const int8_t* spins, int64_t count, int num_sites, int patterns, const uint32_t* bits,

@@ -18,8 +18,8 @@ __device__ __forceinline__ uint32_t minus_bits16(const uint4& bytes) {
 }
 
 // 32 bits of a stream from any position; reads one word more than it may need.
-__device__ __forceinline__ uint32_t bits_at(const uint32_t* words, int position) {
-  const int word = position >> 5;
+__device__ __forceinline__ uint32_t bits_at(const uint32_t* words, unsigned position) {
+  const unsigned word = position >> 5;
   return __funnelshift_r(words[word], words[word + 1], position & 31);
 }
 
@@ -29,35 +29,39 @@ __device__ __forceinline__ uint32_t low_bits(int count) { return kFull >> (count
 // Words for the bits of `bytes` spins that start anywhere, with the word that bits_at reads in excess.
 inline __host__ __device__ int words_for(int64_t bytes) { return static_cast<int>((bytes + 15 + 31) / 32 + 2); }
 
-// A warp reads spins [first, first + bytes) of `total` once, 16 aligned bytes a lane, and leaves their bits in its own
-// `words`. Returns the position of the first. __syncwarp before reading them.
+// The minus bits of a chunk that sticks out of the array, byte by byte.
+__device__ inline uint16_t edge_bits(const int8_t* origin, int64_t chunk, int64_t begin, int64_t end) {
+  uint32_t bits = 0;
+  for (int b = 0; b < 16; ++b) {
+    const int64_t at = 16 * chunk + b;
+    if (at >= begin && at < end) bits |= uint32_t(origin[at] < 0) << b;
+  }
+  return static_cast<uint16_t>(bits);
+}
+
+// A warp reads spins [first, first + bytes) of `total` once, in aligned chunks of 16 bytes a lane, and leaves their
+// bits in its own `words`. Returns the position of the first. __syncwarp before reading them.
 __device__ inline int pack_stream(const int8_t* __restrict__ spins, int64_t total, int64_t first, int64_t bytes,
                                   uint32_t* words, int lane) {
   constexpr int kAhead = 4;  // loads in flight of a lane: 2 KB of a warp
   const int64_t skew = static_cast<int64_t>(reinterpret_cast<uintptr_t>(spins) & 15);
   const int8_t* origin = spins - skew;
   const int64_t start = (skew + first) / 16, end = (skew + first + bytes + 15) / 16;
+  // Only the array's own first and last chunk can stick out of it.
+  const int64_t whole = start == 0 && skew ? 1 : start, whole_end = min(end, (skew + total) / 16);
   auto* halves = reinterpret_cast<uint16_t*>(words);
-  for (int64_t chunk = start + lane; chunk < end; chunk += kAhead * kWarp) {
+  for (int64_t chunk = whole + lane; chunk < whole_end; chunk += kAhead * kWarp) {
     uint4 read[kAhead];
 #pragma unroll
-    for (int k = 0; k < kAhead; ++k) {
-      const int64_t at = 16 * (chunk + k * kWarp);
-      read[k] = make_uint4(0, 0, 0, 0);
-      if (at >= skew && at + 16 <= skew + total && at < 16 * end) {
-        read[k] = __ldg(reinterpret_cast<const uint4*>(origin + at));
-      } else if (at < 16 * end) {  // the ends of the array, byte by byte
-        uint32_t part[4] = {};
-        for (int b = 0; b < 16; ++b)
-          if (at + b >= skew && at + b < skew + total)
-            part[b / 4] |= uint32_t(static_cast<uint8_t>(origin[at + b])) << 8 * (b % 4);
-        read[k] = make_uint4(part[0], part[1], part[2], part[3]);
-      }
-    }
+    for (int k = 0; k < kAhead; ++k)
+      if (chunk + k * kWarp < whole_end) read[k] = __ldg(reinterpret_cast<const uint4*>(origin) + chunk + k * kWarp);
 #pragma unroll
     for (int k = 0; k < kAhead; ++k)
-      if (chunk + k * kWarp < end) halves[chunk + k * kWarp - start] = static_cast<uint16_t>(minus_bits16(read[k]));
+      if (chunk + k * kWarp < whole_end)
+        halves[chunk + k * kWarp - start] = static_cast<uint16_t>(minus_bits16(read[k]));
   }
+  if (lane == 0 && start < whole) halves[0] = edge_bits(origin, start, skew, skew + total);
+  if (lane == 0 && whole_end < end) halves[end - 1 - start] = edge_bits(origin, end - 1, skew, skew + total);
   return static_cast<int>(skew + first - 16 * start);
 }
 

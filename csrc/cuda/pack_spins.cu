@@ -9,7 +9,6 @@
 //
 // Floor on H200: N bytes and N / 8 bytes a sample at 4.3 TB/s. Prediction: pack_spins and unpack_spins 85 % of it;
 // pack_planes takes about 3 instructions a site and 32 samples, 60 % of it where N is a multiple of 16.
-#include <algorithm>
 #include <stdexcept>
 
 #include "cuda/pack_bits.cuh"
