@@ -140,13 +140,15 @@ bool place_shared(ConvLayout& layout, int64_t limit, bool big) {
       const int groups = ceil_div(layer.tiles, 4);
       layer.pass_groups = std::min(groups, kConvWarps);
       layer.pass_sites = std::min(kConvWarps / layer.pass_groups, ceil_div(a.width, kConvSites));
-      const int64_t pairs = std::min(layer.tiles / 2, 2 * layer.pass_groups);
       auto bytes = [&](int64_t taps) {
-        return (taps * pairs + std::min<int64_t>(a.width, kConvSites * layer.pass_sites + taps - 1)) * kFragment;
+        const int64_t sites = std::min<int64_t>(a.width, kConvSites * layer.pass_sites + taps - 1);
+        return (taps * std::min(layer.tiles / 2, 2 * layer.pass_groups) + sites) * kFragment;
       };
+      while (bytes(1) > stage && layer.pass_sites > 1) --layer.pass_sites;
+      while (bytes(1) > stage && layer.pass_groups > 1) --layer.pass_groups;
+      if (bytes(1) > stage) return false;
       int64_t taps = side;
-      while (taps > 0 && bytes(taps) > stage) --taps;
-      if (taps == 0) return false;
+      while (bytes(taps) > stage) --taps;
       const int64_t parts = (side + taps - 1) / taps;
       layer.tap_group = static_cast<int>((side + parts - 1) / parts);
       stage_bytes = std::max(stage_bytes, bytes(layer.tap_group));

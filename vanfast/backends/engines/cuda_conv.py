@@ -34,14 +34,8 @@ def _slots(bf16: bool) -> Index:
 
 
 def _axes(*axes: Any) -> list[Index]:
-    """Index arrays that broadcast against each other, one dimension each, but for those of two dimensions."""
-    total = sum(np.ndim(axis) for axis in axes)
-    result, at = [], 0
-    for axis in axes:
-        values = np.asarray(axis)
-        result.append(values.reshape((1,) * at + values.shape + (1,) * (total - at - values.ndim)))
-        at += values.ndim
-    return result
+    """Index vectors as arrays of one dimension each, in this order, and one more at the end."""
+    return [a[..., None] for a in np.meshgrid(*axes, indexing="ij", sparse=True)]
 
 
 class _Source:
@@ -83,7 +77,6 @@ def _row_weights(source: _Source, plan: ConvPlan, bf16: bool) -> Index:
         columns = k if last else layer.weight.shape[0]
         pairs, chunks = np.arange(_up(columns, 16) // 16), np.arange(_up(layer.weight.shape[1], 16) // per)
         row, chunk, tap, pair, lane, tile = _axes([0] if last else np.arange(k), chunks, taps, pairs, LANE, PAIR)
-        row, chunk, tap, pair, lane, tile = (a[..., None] for a in (row, chunk, tap, pair, lane, tile))
         column = (2 * pair + tile) * 8 + lane // 4
         channel = chunk * per + slots.reshape(32, 1, -1)
         if last:  # column n is the row n + 1 below
@@ -105,9 +98,7 @@ def _scan_weights(source: _Source, plan: ConvPlan, bf16: bool) -> Index:
         pairs = np.arange((_up(channels, 16) // per + 1) // 2)
 
         def axes(taps: Any, columns: int, to: int, pairs: Index = pairs) -> tuple[Index, Index, Index]:
-            tap, tile, pair, lane, half = (
-                a[..., None] for a in _axes(taps, np.arange(_up(columns, to) // 8), pairs, LANE, PAIR)
-            )
+            tap, tile, pair, lane, half = _axes(taps, np.arange(_up(columns, to) // 8), pairs, LANE, PAIR)
             return tap, tile * 8 + lane // 4, (2 * pair + half) * per + slots.reshape(32, 1, -1)
 
         if layer.residual:
@@ -129,7 +120,7 @@ def _first_weights(source: _Source, plan: ConvPlan) -> tuple[Index, Index]:
     tiles = np.arange(_up(plan.layers[0].weight.shape[0], 16) // 8)
 
     def part(rows: Any, taps: int) -> Index:
-        row, chunk, tile, lane = (a[..., None] for a in _axes(rows, np.arange(_up(taps, 16) // 16), tiles, LANE))
+        row, chunk, tile, lane = _axes(rows, np.arange(_up(taps, 16) // 16), tiles, LANE)
         tap = chunk * 16 + slots
         return source.entries(0, "weight", tile * 8 + lane // 4, 0, row, np.where(tap < taps, tap, -1))
 
@@ -170,7 +161,8 @@ class CudaConv(Engine):
         self.native = module.ConvSampler(
             height, width, plan.half_kernel, layers, PRECISIONS[precision], index, shared_limit
         )
-        self._kept = [(height, width, out) for layer in plan.layers for out in _outputs(layer)][:-1] + [(height, width)]
+        outputs = [out for layer in plan.layers for out in _outputs(layer)]
+        self._kept = [*((height, width, out) for out in outputs[:-1]), (self.num_sites,)]
         bf16, source = precision == "bf16", _Source(plan)
         self._source = source
         self._index = [
@@ -189,7 +181,6 @@ class CudaConv(Engine):
         pieces = PIECES[precision]
         self._first = torch.empty(pieces * (left.numel() + above.numel()), dtype=torch.bfloat16, device=device)
         self._constants = torch.empty(constants.numel(), device=device)
-        self._workspace = torch.empty(0, dtype=torch.uint8, device=device)
         for buffer, size in (
             (self._rows, self.native.rows_bytes),
             (self._scan, self.native.scan_bytes),
@@ -232,14 +223,11 @@ class CudaConv(Engine):
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
         count = len(spins)
         log_q = torch.empty(count, dtype=torch.float64, device=self.device)
-        kept = tuple(
-            torch.empty((count, *shape), device=self.device).view(count, *shape) for shape in self._kept if keep
-        )
-        blocks = min(self.native.blocks, count // 16 + 2)  # tiles begin at multiples of 16 of the sample index
-        if len(self._workspace) < (size := self.native.workspace_bytes(blocks)):
-            self._workspace = torch.empty(size, dtype=torch.uint8, device=self.device)
+        kept = tuple(torch.empty((count, *shape), device=self.device) for shape in self._kept if keep)
+        blocks = min(self.native.blocks, (count + 30) // 16)  # tiles begin at multiples of 16 of the sample index
+        workspace = torch.empty(self.native.workspace_bytes(blocks), dtype=torch.uint8, device=self.device)
         self.native.sample(
-            *(buffer.data_ptr() for buffer in (self._rows, self._scan, self._first, self._constants, self._workspace)),
+            *(buffer.data_ptr() for buffer in (self._rows, self._scan, self._first, self._constants, workspace)),
             blocks,
             spins.data_ptr(),
             log_q.data_ptr(),
@@ -251,7 +239,7 @@ class CudaConv(Engine):
             0 if step is None else step.data_ptr(),
             stream_of(self.device),
         )
-        return Drawn(spins, log_q, tuple(buffer.view(count, -1) if buffer.ndim == 3 else buffer for buffer in kept))
+        return Drawn(spins, log_q, kept)
 
 
 def _outputs(layer: ConvLayer) -> list[int]:
