@@ -1,7 +1,13 @@
-"""Build of the native modules: vanfast._cpu, one translation unit per source file of csrc/cpu."""
+"""Build of the native modules: vanfast._cpu always, vanfast._cuda where nvcc is found.
+
+VANFAST_CUDA=1 demands nvcc, =0 does without. VANFAST_CUDA_ARCHS, default "80;90", lists compute capabilities; code for
+the newest also runs on those that come after it. Neither a GPU nor a driver is asked for.
+"""
 
 import os
 import shlex
+import shutil
+import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -13,10 +19,44 @@ from setuptools import find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
+CUDA_ARCHS = (os.environ.get("VANFAST_CUDA_ARCHS") or "80;90").split(";")
 
 
 def files(folder: str, *patterns: str) -> list[str]:
     return sorted(str(p.relative_to(ROOT)) for pattern in patterns for p in (ROOT / folder).rglob(pattern))
+
+
+def find_nvcc() -> str | None:
+    """CUDA_HOME and CUDA_PATH come before PATH, and that before the usual place."""
+    wish = os.environ.get("VANFAST_CUDA", "")
+    if wish not in ("", "0", "1"):
+        raise SystemExit(f"VANFAST_CUDA is {wish!r}; 1 demands nvcc, 0 does without, unset takes it where it is")
+    if wish == "0":
+        return None
+    homes = [os.environ[name] for name in ("CUDA_HOME", "CUDA_PATH") if os.environ.get(name)]
+    places = [*(os.path.join(home, "bin") for home in homes), None, "/usr/local/cuda/bin"]
+    nvcc = next((found for place in places if (found := shutil.which("nvcc", path=place))), None)
+    if wish == "1" and nvcc is None:
+        raise SystemExit("VANFAST_CUDA=1, but no nvcc was found by CUDA_HOME, CUDA_PATH, PATH or in /usr/local/cuda")
+    return nvcc
+
+
+def toolkit(nvcc: str) -> tuple[list[str], list[str]]:
+    """Folders of headers and of libraries. nvcc itself is asked: the one on PATH may be a script that calls another."""
+    command = [nvcc, "--dryrun", "-x", "cu", "-c", os.devnull, "-o", os.devnull]
+    answer = subprocess.run(command, capture_output=True, text=True).stderr
+    tops = [line.removeprefix("#$ TOP=") for line in answer.splitlines() if line.startswith("#$ TOP=")]
+    top = Path(tops[0]) if tops else Path(nvcc).parent.parent
+    roots = [top.resolve(), *sorted((top.resolve() / "targets").glob("*-linux"))]
+    headers = [str(root / "include") for root in roots if (root / "include/cuda_runtime.h").exists()]
+    libraries = [
+        str(d) for root in roots for d in (root / "lib64", root / "lib") if (d / "libcudart_static.a").exists()
+    ]
+    if not headers or not libraries:
+        raise SystemExit(
+            f"{nvcc} belongs to {top}, which lacks cuda_runtime.h or libcudart_static.a; VANFAST_CUDA=0 skips"
+        )
+    return headers[:1], libraries[:1]
 
 
 def is_current(product: Path) -> bool:
@@ -38,6 +78,18 @@ def start_of_build() -> float:
     return time.time() - 1
 
 
+def nvcc_command(nvcc: str, source: str, product: str) -> list[str]:
+    newest = max(CUDA_ARCHS, key=lambda arch: int(arch.rstrip("af")))
+    codes = [*((arch, f"sm_{arch}") for arch in CUDA_ARCHS), (newest, f"compute_{newest}")]
+    targets = [f"-gencode=arch=compute_{arch},code={code}" for arch, code in codes]
+    host = "-Xcompiler=-fPIC,-fvisibility=hidden,-Wall,-Wextra,-Werror"
+    rule = ["-MMD", "-MF", str(Path(product).with_suffix(".d"))]
+    return [
+        *(nvcc, "-c", source, "-o", product, "-std=c++17", "-O3", "-lineinfo", "-Icsrc"),
+        *("-Werror", "all-warnings", host, *rule, *targets),
+    ]
+
+
 class BuildExt(build_ext):
     """Compiles sources whose objects are out of date, in parallel (MAX_JOBS, default: all cores).
 
@@ -51,13 +103,18 @@ class BuildExt(build_ext):
 
     def build_extensions(self):
         compile_all = self.compiler.compile
+        self.compiler.src_extensions.append(".cu")
         jobs = int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1)
 
         def compile_one(source, output_dir=None, **options):
             (product,) = self.compiler.object_filenames([source], output_dir=output_dir)
             if self.force or not is_current(Path(product)):
                 start = start_of_build()
-                compile_all([source], output_dir=output_dir, **options)
+                if source.endswith(".cu"):
+                    Path(product).parent.mkdir(parents=True, exist_ok=True)
+                    self.spawn(nvcc_command(NVCC, source, product))
+                else:
+                    compile_all([source], output_dir=output_dir, **options)
                 os.utime(product, (start, start))
             return product
 
@@ -70,24 +127,50 @@ class BuildExt(build_ext):
 
     def build_extension(self, ext):
         start = start_of_build()
+        temporary = self.build_temp
+        if ext.name == "vanfast._cuda":  # objects for other GPUs are other objects
+            self.build_temp = os.path.join(temporary, "cuda-" + "-".join(CUDA_ARCHS))
         super().build_extension(ext)
+        self.build_temp = temporary
         os.utime(self.get_ext_fullpath(ext.name), (start, start))
 
 
+HEADERS = ["setup.py", *files("csrc", "*.h", "*.inl", "*.cuh")]
+
+
+def cpu_extension() -> Pybind11Extension:
+    return Pybind11Extension(
+        "vanfast._cpu",
+        files("csrc/cpu", "*.cpp"),
+        depends=HEADERS,
+        include_dirs=["csrc"],
+        cxx_std=17,
+        # Contraction is off so that a sum is rounded the same way in every translation unit; FMA is written out.
+        extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread", "-MMD"],
+        extra_link_args=["-pthread"],
+    )
+
+
+def cuda_extension(nvcc: str) -> Pybind11Extension:
+    """The runtime is linked statically and finds the driver by itself: the module loads where there is none."""
+    headers, libraries = toolkit(nvcc)
+    return Pybind11Extension(
+        "vanfast._cuda",
+        files("csrc/cuda", "*.cpp", "*.cu"),
+        depends=HEADERS,
+        include_dirs=["csrc"],
+        cxx_std=17,
+        extra_compile_args=["-O2", "-Wall", "-Wextra", "-MMD", *(f"-isystem{folder}" for folder in headers)],
+        library_dirs=libraries,
+        libraries=["cudart_static", "dl", "rt", "pthread"],
+        extra_link_args=["-Wl,--exclude-libs,ALL"],
+    )
+
+
+NVCC = find_nvcc()
 setup(
     packages=[*find_packages(include=["vanfast", "vanfast.*"]), "vanfast.kernels"],
     package_dir={"vanfast.kernels": "kernels"},
-    ext_modules=[
-        Pybind11Extension(
-            "vanfast._cpu",
-            files("csrc/cpu", "*.cpp"),
-            depends=["setup.py", *files("csrc", "*.h", "*.inl")],
-            include_dirs=["csrc"],
-            cxx_std=17,
-            # Contraction is off so that a sum is rounded the same way in every translation unit; FMA is written out.
-            extra_compile_args=["-O3", "-ffp-contract=off", "-Wall", "-Wextra", "-pthread", "-MMD"],
-            extra_link_args=["-pthread"],
-        )
-    ],
+    ext_modules=[cpu_extension(), *([cuda_extension(NVCC)] if NVCC else [])],
     cmdclass={"build_ext": BuildExt},
 )

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import stubs
 from vanfast import _cpu
 
 ROOT = Path(__file__).parents[1]
@@ -21,6 +22,7 @@ PACKAGE = ROOT / "vanfast"
 # that nothing can import what comes after it. Exact results and observables stand beside all that and know none of it.
 MAY_IMPORT = {
     "_cpu": set(),
+    "_cuda": set(),
     "kernels": set(),
     "errors": set(),
     "_files": set(),
@@ -32,11 +34,11 @@ MAY_IMPORT = {
     "exact": {"_cpu", "errors"},
     "hamiltonians": {"_cpu", "_files", "_spins", "errors"},
     "networks": {"_spins", "errors"},
-    "backends": {"_cpu", "kernels", "_spins", "errors", "hamiltonians", "networks", "random"},
+    "backends": {"_cpu", "_cuda", "kernels", "_spins", "errors", "hamiltonians", "networks", "random"},
     "saving": {"_files", "errors", "networks"},
     "store": {"_files", "_spins", "errors", "hamiltonians"},
     "sampler": {"backends", "errors", "hamiltonians", "networks"},
-    "ops": {"backends", "hamiltonians", "networks", "sampler"},
+    "ops": {"_spins", "backends", "hamiltonians", "networks", "sampler"},
     "training": {
         "_files",
         "backends",
@@ -158,37 +160,17 @@ def test_torch_is_no_part_of_the_build():
     assert set(requires) == {"setuptools", "pybind11"}
 
 
-def test_the_native_module_links_nothing_but_the_system():
+@pytest.mark.parametrize("name", ["_cpu", "_cuda"])
+def test_the_native_modules_link_nothing_but_the_system(name):
     if not (readelf := shutil.which("readelf")):
         pytest.skip("readelf is not installed")
-    listing = subprocess.run([readelf, "-d", _cpu.__file__], capture_output=True, text=True, check=True).stdout
+    module = pytest.importorskip(f"vanfast.{name}", reason="vanfast was built without nvcc")
+    listing = subprocess.run([readelf, "-d", module.__file__], capture_output=True, text=True, check=True).stdout
     needed = set(re.findall(r"\(NEEDED\).*\[(.*?)\.so", listing))
     assert "libstdc++" in needed
-    assert needed <= {"libstdc++", "libm", "libgcc_s", "libc", "libpthread", "ld-linux-x86-64", "ld-linux-aarch64"}
+    loaders = {"ld-linux-x86-64", "ld-linux-aarch64"}
+    assert needed <= {"libstdc++", "libm", "libgcc_s", "libc", "libpthread", "libdl", "librt", *loaders}
 
 
 def test_the_stub_tells_the_names_of_the_native_module():
-    """Functions, classes and their members, with the arguments that pybind11 prints in a docstring's first line."""
-
-    def members(nodes):
-        return {node.name: node for node in nodes if isinstance(node, (ast.FunctionDef, ast.ClassDef))}
-
-    def public(owner):
-        return {name for name in vars(owner) if not name.startswith("_")}
-
-    def check(function, stub):
-        if not isinstance(function, property):
-            signature = function.__doc__.splitlines()[0]
-            told = [argument.arg for argument in (*stub.args.args, *stub.args.kwonlyargs) if argument.arg != "self"]
-            assert told == [name for name in re.findall(r"[(,] ?(\w+):", signature) if name != "self"], signature
-
-    stub = members(ast.parse((PACKAGE / "_cpu.pyi").read_text()).body)
-    assert {*stub} == public(_cpu)
-    for name, node in stub.items():
-        if isinstance(node, ast.FunctionDef):
-            check(getattr(_cpu, name), node)
-            continue
-        owner, methods = getattr(_cpu, name), members(node.body)
-        assert {*methods} - {"__init__"} == public(owner)
-        for method, inner in methods.items():
-            check(getattr(owner, method), inner)
+    stubs.assert_true(PACKAGE / "_cpu.pyi", _cpu)
