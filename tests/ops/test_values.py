@@ -1,5 +1,7 @@
 """The operations give what Sampler, log_prob and energy give, and touch nothing else."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -123,3 +125,22 @@ def test_no_parameter_is_kept_alive(net, spins):
     vf.ops.sample(net, 3)
     mine = runner(list(net.parameters()), description.of_network(net)).net
     assert not {p.data_ptr() for p in mine.parameters()} & {p.data_ptr() for p in net.parameters()}
+
+
+def test_threads_do_not_meet_in_a_kept_network(spins):
+    nets = [vf.networks.Dense(6, depth=2, seed=seed) for seed in range(4)]
+    weight = torch.ones(23, dtype=torch.float64)
+
+    def results(net):
+        log_q = vf.ops.log_prob(net, spins)
+        return [
+            *vf.ops.sample(net, 50),
+            log_q.detach(),
+            *torch.autograd.grad((weight * log_q).sum(), [*net.parameters()]),
+        ]
+
+    expected = [results(net) for net in nets]
+    with ThreadPoolExecutor(4) as pool:
+        found = pool.map(results, nets * 25)
+        for mine, theirs in zip(found, expected * 25, strict=True):
+            assert all(map(torch.equal, mine, theirs))

@@ -12,25 +12,25 @@ from vanfast.ops.run import gradients, runner, system, unsigned
 BACKEND = "cpu"
 
 
-@torch.library.impl("vanfast::sample", "CPU")
 def sample(
     parameters: Sequence[Tensor], network: str, count: int, seed: int, first: int, precision: str
 ) -> tuple[Tensor, Tensor]:
     return runner(parameters, network).sample(parameters, count, unsigned(seed), unsigned(first), BACKEND, precision)
 
 
-@torch.library.impl("vanfast::log_prob", "CPU")
 def log_prob(parameters: Sequence[Tensor], network: str, spins: Tensor, precision: str) -> Tensor:
     return runner(parameters, network).log_prob(parameters, spins, BACKEND, precision)
 
 
-@torch.library.impl("vanfast::log_prob_backward", "CPU")
 def log_prob_backward(
     parameters: Sequence[Tensor], network: str, spins: Tensor, grad: Tensor, precision: str
 ) -> list[Tensor]:
     return gradients(parameters, network, spins, grad, precision)
 
 
-@torch.library.impl("vanfast::energy", "CPU")
 def energy(arrays: Sequence[Tensor], hamiltonian: str, spins: Tensor) -> Tensor:
     return system(arrays, hamiltonian).energy(spins)
+
+
+for _kernel in (sample, log_prob, log_prob_backward, energy):
+    torch.library.impl(f"vanfast::{_kernel.__name__}", "CPU", _kernel)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from vanfast.ops.run import gradients, runner, system, unsigned
+from vanfast import backends
+from vanfast._spins import as_spins
+from vanfast.backends.engines.energy_arrays import EnergyOnDevice
+from vanfast.hamiltonians import Hamiltonian
+from vanfast.ops.run import KEPT, gradients, runner, system, unsigned
 
 BACKEND = "auto"  # that of the parameters' device
 
 
-@torch.library.impl("vanfast::sample", "CUDA")
 def sample(
     parameters: Sequence[Tensor], network: str, count: int, seed: int, first: int, precision: str
 ) -> tuple[Tensor, Tensor]:
@@ -21,19 +25,40 @@ def sample(
     return spins.to(device), log_q.to(device)  # where no GPU backend is installed, the CPU engine has drawn
 
 
-@torch.library.impl("vanfast::log_prob", "CUDA")
 def log_prob(parameters: Sequence[Tensor], network: str, spins: Tensor, precision: str) -> Tensor:
     log_q = runner(parameters, network).log_prob(parameters, spins, BACKEND, precision)
     return log_q.to(parameters[0].device)
 
 
-@torch.library.impl("vanfast::log_prob_backward", "CUDA")
 def log_prob_backward(
     parameters: Sequence[Tensor], network: str, spins: Tensor, grad: Tensor, precision: str
 ) -> list[Tensor]:
     return gradients(parameters, network, spins, grad, precision)
 
 
-@torch.library.impl("vanfast::energy", "CUDA")
 def energy(arrays: Sequence[Tensor], hamiltonian: str, spins: Tensor) -> Tensor:
-    return system(arrays, hamiltonian).energy(spins)
+    ham = system(arrays, hamiltonian)
+    model = _model(ham, spins.device)
+    if model is None:  # no GPU backend is installed
+        return ham.energy(spins)
+    return model.evaluate(as_spins(spins, ham.num_sites, device=spins.device))
+
+
+@lru_cache(maxsize=KEPT)
+def _model(ham: Hamiltonian, device: torch.device) -> EnergyOnDevice | None:
+    from vanfast.backends.cuda import CudaBackend
+
+    backend = backends.choose(BACKEND, device)
+    if isinstance(backend, CudaBackend):
+        from vanfast.backends.engines import cuda_energy
+
+        return cuda_energy.DeviceEnergy(ham, device, backend._native())
+    if backend.name == "triton":
+        from vanfast.backends.engines import triton_energy
+
+        return triton_energy.DeviceEnergy(ham, device)
+    return None
+
+
+for _kernel in (sample, log_prob, log_prob_backward, energy):
+    torch.library.impl(f"vanfast::{_kernel.__name__}", "CUDA", _kernel)
