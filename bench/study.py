@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vanfast.benchmarks import digest
 from vanfast.cli.bench import describe_machine
 from vanfast.cli.output import print_table
 
@@ -26,6 +27,7 @@ def report(name: str, settings: dict[str, Any], columns: list[str], rows: list[l
     print_table(name, columns, [[f"{v:.6g}" if isinstance(v, float) else str(v) for v in row] for row in rows])
     result = {
         "machine": describe_machine(),
+        digest.KEY: digest.sources(["cpu"]),
         "settings": settings,
         "rows": [dict(zip(columns, row, strict=True)) for row in rows],
     }

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,23 +20,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--training", action="store_true", help="seconds of a training step as well")
     parser.add_argument("--threads", type=int, metavar="N", help="threads of engine and rivals; default: all cores")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything to FILE")
+    parser.add_argument("--check-digest", action="store_true", help="tell which results are older than their kernels")
+    parser.add_argument("--results", type=Path, metavar="FOLDER", help="results to check; default: bench/results")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    from vanfast.benchmarks import CASES, measure_case, measure_growth, measure_training
+    from vanfast.benchmarks import CASES, digest, measure_case, measure_growth, measure_training
 
     if arguments.list:
         print("\n".join(CASES))
         return 0
+    if arguments.json is not None and not arguments.json.parent.is_dir():
+        raise ValueError(f"--json {arguments.json}: the folder {arguments.json.parent} does not exist")
+    if arguments.check_digest:
+        return _check_digest(arguments)
+    if arguments.results is not None:
+        raise ValueError("--results belongs to --check-digest")
     names = arguments.case or list(CASES)
     for name in names:
         if name not in CASES:
             raise ValueError(f"--case {name} is not a case; allowed: {', '.join(CASES)}")
     if arguments.threads is not None and arguments.threads < 1:
         raise ValueError(f"--threads {arguments.threads} must be at least 1")
-    if arguments.json is not None and not arguments.json.parent.is_dir():
-        raise ValueError(f"--json {arguments.json}: the folder {arguments.json.parent} does not exist")
-    results: dict[str, Any] = {"machine": describe_machine(), "sampling": []}
+    results: dict[str, Any] = {"machine": describe_machine(), digest.KEY: digest.sources(["cpu"]), "sampling": []}
     measured = []
     for name in names:
         measured.append(measure_case(CASES[name], arguments.threads))
@@ -59,26 +62,28 @@ def run(arguments: argparse.Namespace) -> int:
 
 def describe_machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    import torch
+    from vanfast import __version__
+    from vanfast.benchmarks import describe_hardware
 
-    from vanfast import __version__, _cpu
+    return {**describe_hardware(), "vanfast": __version__}
 
-    model = "unknown"
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")
-        ]
-        model = names[0] if names else model
-    return {
-        "date": time.strftime("%Y-%m-%d"),
-        "cpu": model,
-        "cores": os.cpu_count(),
-        "instruction_sets": _cpu.isas(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "vanfast": __version__,
-    }
+
+def _check_digest(arguments: argparse.Namespace) -> int:
+    """Prints which results of bench/results are stale; 1 if any is."""
+    from vanfast.benchmarks import digest
+
+    root = digest.source_root()
+    if root is None:
+        raise ValueError("--check-digest needs the source tree: csrc and kernels are not part of an installation")
+    folder = arguments.results or root / "bench" / "results"
+    if not folder.is_dir():
+        raise ValueError(f"--results {folder} is not a folder")
+    found = digest.check(folder, root)
+    rows = [[status.file, status.state, ", ".join(status.changed)] for status in found]
+    print_table("results and the kernels they were measured with", ["file", "state", "changed"], rows, left=True)
+    if arguments.json is not None:
+        write_json(arguments.json, {"results": [status.to_json() for status in found]})
+    return int(any(status.state == "stale" for status in found))
 
 
 def _seconds(value: float) -> str:
