@@ -52,7 +52,7 @@ def add_taps(
         o_k = i % CHUNKS * BLOCK_K + tl.arange(0, BLOCK_K)
         m_k = o_k < CHANNELS
         a = tl.load(
-            p_in + o_b[:, None] * stride - tap * CHANNELS + o_k[None, :], mask=m_b[:, None] & m_k[None, :], other=0.0
+            p_in + (o_b[:, None] * stride - tap * CHANNELS + o_k[None, :]), mask=m_b[:, None] & m_k[None, :], other=0.0
         )
         if ACTIVATE:
             a = activated(a, tl.load(p_slope + o_k)[None, :])
@@ -65,30 +65,36 @@ def add_taps(
 def conv_scan_kernel(
     p_spins, p_log_q, p_state, p_logits, p_step,
     p_first, p_row, p_slope, p_mix, p_mix_bias, p_last, p_last_slope,
-    count, hidden, sites, lx, y, ring, slot_stride, state_stride, logit_stride, seed: tl.uint64, first: tl.uint64,
+    count, hidden, sites, lx, y, ring, slot_stride: tl.int64, state_stride, logit_stride,
+    seed: tl.uint64, first: tl.uint64,
     HALF: tl.constexpr, CHANNELS: tl.constexpr, DEEP: tl.constexpr, RESIDUAL: tl.constexpr, GIVEN: tl.constexpr,
     PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    o_b = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
-    m_b = o_b < count
+    first_b = tl.program_id(0).to(tl.int64) * TILE  # pointers are a 64-bit scalar and 32-bit offsets in the tile
+    o_b = tl.arange(0, TILE)
+    m_b = o_b < count - first_b
     o_c = tl.arange(0, BLOCK_C)
     m_c = m_b[:, None] & (o_c < CHANNELS)[None, :]
-    sample = sample_index(first, p_step, o_b)
+    o_z = o_b[:, None] * state_stride + o_c[None, :]
+    sample = sample_index(first, p_step, first_b + o_b)
+    p_log_q += first_b
+    p_spins += first_b * sites
+    p_state += first_b * state_stride
+    p_logits += first_b * logit_stride
     log_q = tl.load(p_log_q + o_b, mask=m_b, other=0.0)
     for x in range(lx):
         site = y * lx + x
         at = ring * lx + x
         left = tl.minimum(x, HALF)
-        p_logit = p_logits + o_b * logit_stride + at
+        p_logit = p_logits + (o_b * logit_stride + at)
         logit = tl.load(p_logit, mask=m_b, other=0.0)
         if DEEP:
             p_at = p_state + at * CHANNELS
-            p_z = p_at + o_b[:, None] * state_stride + o_c[None, :]
-            z = tl.load(p_z, mask=m_c, other=0.0)
+            z = tl.load(p_at + o_z, mask=m_c, other=0.0)
             for j in range(1, left + 1):
-                s = tl.load(p_spins + o_b * sites + site - j, mask=m_b, other=0).to(tl.float32)
+                s = tl.load(p_spins + (o_b * sites + site - j), mask=m_b, other=0).to(tl.float32)
                 z += s[:, None] * tl.load(p_first + j * BLOCK_C + o_c)[None, :]
-            tl.store(p_z, z, mask=m_c)
+            tl.store(p_at + o_z, z, mask=m_c)
             for layer in range(hidden):
                 if RESIDUAL:  # one after the other in memory: z of the layer before, p, z
                     tl.debug_barrier()
@@ -98,11 +104,10 @@ def conv_scan_kernel(
                         p, p_at, p_slope, p_m, o_b, m_b, state_stride, 1, CHANNELS, False, PRECISION, BLOCK_C, BLOCK_K
                     )
                     p_at += slot_stride
-                    tl.store(p_at + o_b[:, None] * state_stride + o_c[None, :], p, mask=m_c)
+                    tl.store(p_at + o_z, p, mask=m_c)
                 tl.debug_barrier()
-                p_z = p_at + slot_stride + o_b[:, None] * state_stride + o_c[None, :]
                 acc = add_taps(
-                    tl.load(p_z, mask=m_c, other=0.0), p_at, p_slope + layer * BLOCK_C,
+                    tl.load(p_at + slot_stride + o_z, mask=m_c, other=0.0), p_at, p_slope + layer * BLOCK_C,
                     p_row + layer * ((HALF + 1) * BLOCK_C * BLOCK_C), o_b, m_b, state_stride, left + 1, CHANNELS, True,
                     PRECISION, BLOCK_C, BLOCK_K,
                 )  # fmt: skip
@@ -110,20 +115,20 @@ def conv_scan_kernel(
                     acc += z
                 z = acc
                 p_at += slot_stride
-                tl.store(p_z, z, mask=m_c)
+                tl.store(p_at + o_z, z, mask=m_c)
             slope = tl.load(p_last_slope + o_c)[None, :]
             total = operand(activated(z, slope), PRECISION).to(tl.float32) * tl.load(p_last + o_c)[None, :]
             for j in range(1, left + 1):
-                a = tl.load(p_at - j * CHANNELS + o_b[:, None] * state_stride + o_c[None, :], mask=m_c, other=0.0)
+                a = tl.load(p_at + (o_z - j * CHANNELS), mask=m_c, other=0.0)
                 w = tl.load(p_last + j * BLOCK_C + o_c)[None, :]
                 total += operand(activated(a, slope), PRECISION).to(tl.float32) * w
             logit += tl.sum(total, 1)
         else:
             for j in range(1, left + 1):
-                s = tl.load(p_spins + o_b * sites + site - j, mask=m_b, other=0).to(tl.float32)
+                s = tl.load(p_spins + (o_b * sites + site - j), mask=m_b, other=0).to(tl.float32)
                 logit += s * tl.load(p_first + j)
         tl.store(p_logit, logit, mask=m_b)
-        p_s = p_spins + o_b * sites + site
+        p_s = p_spins + (o_b * sites + site)
         if GIVEN:
             up = tl.load(p_s, mask=m_b, other=0) > 0
         else:
@@ -230,6 +235,8 @@ def conv_scan(
     for name, tensor in (("spins", spins), ("log_q", log_q), ("state", state), ("logits", logits)):
         if not tensor.is_contiguous():
             raise ValueError(f"{name} must be contiguous")
+    if TILE * state.stride(1) >= 2**31:
+        raise ValueError(f"state: {TILE} samples must lie within 2**31 elements, got stride {state.stride(1)}")
     if not 0 <= row < ly:
         raise ValueError(f"row = {row} must be in 0 .. {ly - 1}")
     if rings != ly and rings <= shape.half_kernel:
@@ -248,4 +255,5 @@ def conv_scan(
 
 def tile(shape: ConvScanShape) -> dict[str, int]:
     """Block sizes and launch options of conv_scan_kernel."""
-    return {"BLOCK_C": shape.block, "BLOCK_K": min(32, max(shape.block, 16)), "num_warps": 4, "num_stages": 3}
+    warps = 4 if shape.block <= 64 else 8
+    return {"BLOCK_C": shape.block, "BLOCK_K": min(32, max(shape.block, 16)), "num_warps": warps, "num_stages": 3}
