@@ -107,8 +107,7 @@ __global__ void __launch_bounds__(kConvThreads, P::kBlocks) conv_sample_kernel(c
       for (int l = 1; l + 1 < args.depth; ++l) hidden_layer_rows<P>(args, tile, args.layer[l], turn);
       __syncthreads();  // sums and logits are there, the stages are free
       begin_row(args, tile);
-      copy_async_wait<0>();
-      __syncthreads();  // sums, the scan's weights, logits, words or given spins
+      copy_async_wait<0>();  // this thread's sums; the first barrier of the scan covers the rest
       scan_row<P>(args, tile);
       log_q += end_row(args, tile);
       if (args.depth > 1) last_layer_rows<P>(args, tile, args.layer[args.depth - 1], turn);
