@@ -45,7 +45,7 @@ from vanfast.kernels._dot import (
     stored,
 )
 
-BLOCK_B = 16 if INTERPRETED else 128  # samples in a tile; a sum's order does not depend on it
+BLOCK_B = 32 if INTERPRETED else 128  # samples in a tile; a sum's order does not depend on it
 BLOCK_N = 128  # columns of sums a group of sites is widened to
 
 
@@ -69,12 +69,13 @@ def finish(
         slope = tl.load(p_slope + channel, mask=m_n, other=0)[None, :]
         of_slope = tl.sum(tl.where((kept <= 0) & m, acc * kept, 0.0), 0)
         acc = tl.where(kept <= 0, acc * slope, acc)
-        o_p = pid * (2 * COLUMNS) + tl.arange(0, COLUMNS)
-        tl.store(p_partial + o_p, of_slope)
-        tl.store(p_partial + o_p + COLUMNS, tl.sum(tl.where(m, acc, 0.0), 0))
     if RESIDUAL:
         p_residual += first * r_batch + row * r_row
         acc += tl.load(p_residual + (o_b[:, None] * r_batch + o_n[None, :]), mask=m, other=0).to(tl.float32)
+    if DERIVATIVE:
+        o_p = pid * (2 * COLUMNS) + tl.arange(0, COLUMNS)
+        tl.store(p_partial + o_p, of_slope)
+        tl.store(p_partial + o_p + COLUMNS, tl.sum(tl.where(m, acc, 0.0), 0))
     p_out += first * o_batch + row * o_row
     tl.store(p_out + (o_b[:, None] * o_batch + o_n[None, :]), stored(acc, p_out), mask=m)
 

@@ -135,15 +135,22 @@ def conv_grad_weight(shape: ConvShape, grad: Tensor, operands: Tensor) -> Tensor
 
 
 def conv_grad_input(
-    shape: ConvShape, grad: Tensor, packed: Tensor, kept: Tensor, slope: Tensor, out: Tensor | None = None
+    shape: ConvShape,
+    grad: Tensor,
+    packed: Tensor,
+    kept: Tensor,
+    slope: Tensor,
+    skip: Tensor | None = None,
+    out: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(gx [B, Ly, Lx, C_in], its slope's gradient float32 [C_in], sum of gx float32 [C_in]) before the PReLU of `kept`.
 
     shape: the transposed one, packed: `pack(shape, weight, transpose=True)`. grad: g [B, Ly, Lx, C_out]; kept: x
-    float32; slope: float32 [C_in]. out: where gx goes, float32 if None. Raises TypeError or ValueError as `conv`.
+    float32; slope: float32 [C_in]. skip: a gradient like gx to add. out: where gx goes, float32 if None. Raises
+    TypeError or ValueError as `conv`.
     """
     tiles = programs(shape, grad.shape[0], shape.lattice[0])
     partial = torch.empty((tiles, 2, shape.group, shape.block_out), dtype=torch.float32, device=grad.device)
-    out = launch(shape, grad, packed, None, slope, None, kept, out, partial, None, False, False, flip=True)
+    out = launch(shape, grad, packed, None, slope, skip, kept, out, partial, None, False, False, flip=True)
     sums = partial.sum((0, 2))[:, : shape.c_out]
     return out, sums[0], sums[1]
