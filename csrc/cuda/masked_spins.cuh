@@ -47,26 +47,36 @@ struct SpinRows {
   int64_t count;
   int sites;
 
-  __device__ int8_t& at(int64_t n, int site) const { return spins[n * sites + (order ? __ldg(order + site) : site)]; }
+  // Of a drawn site, in the row of each sample; -1 for sites past the last.
+  __device__ int place(int site) const { return site >= sites ? -1 : order ? __ldg(order + site) : site; }
 };
 
 // The word of each lane's sample n0 + lane, read with lanes as sites. Samples past the end are all +1.
 __device__ inline uint32_t load_word(const SpinRows& rows, int64_t n0, int word, int lane) {
-  const int site = kWordSites * word + site_of_bit(lane);
+  constexpr int kFlight = 8;  // loads under way
+  const int place = rows.place(kWordSites * word + site_of_bit(lane));
   uint32_t mine = 0;
-  for (int i = 0; i < kWarp; ++i) {
-    const bool down = site < rows.sites && n0 + i < rows.count && rows.at(n0 + i, site) < 0;
-    const uint32_t all = __ballot_sync(0xFFFFFFFFu, down);
-    if (lane == i) mine = all;
+#pragma unroll 1
+  for (int i = 0; i < kWarp; i += kFlight) {
+    int8_t spin[kFlight];
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j)
+      spin[j] = place >= 0 && n0 + i + j < rows.count ? rows.spins[(n0 + i + j) * rows.sites + place] : int8_t(1);
+#pragma unroll
+    for (int j = 0; j < kFlight; ++j) {
+      const uint32_t all = __ballot_sync(0xFFFFFFFFu, spin[j] < 0);
+      if (lane == i + j) mine = all;
+    }
   }
   return mine;
 }
 
 __device__ inline void store_word(const SpinRows& rows, int64_t n0, int word, int lane, uint32_t mine) {
-  const int site = kWordSites * word + site_of_bit(lane);
+  const int place = rows.place(kWordSites * word + site_of_bit(lane));
+#pragma unroll 4
   for (int i = 0; i < kWarp; ++i) {
     const uint32_t other = __shfl_sync(0xFFFFFFFFu, mine, i);
-    if (site < rows.sites && n0 + i < rows.count) rows.at(n0 + i, site) = (other >> lane) & 1 ? -1 : 1;
+    if (place >= 0 && n0 + i < rows.count) rows.spins[(n0 + i) * rows.sites + place] = (other >> lane) & 1 ? -1 : 1;
   }
 }
 

@@ -77,21 +77,28 @@ __device__ void multiply_units(float (&acc)[kColumns][4], const uint4* weights, 
 #pragma unroll
       for (int c = 0; c < kColumns; ++c) b[c][half] = row < rows ? column[int64_t(row) * stride + 8 * c + g] : 0u;
     }
+    if constexpr (kPrecision == kMaskedFp32) {
+      uint32_t low[kColumns][2];
 #pragma unroll
-    for (int c = 0; c < kColumns; ++c) {
-      if constexpr (kPrecision == kMaskedBf16) mma_bf16(acc[c], a[0], b[c]);
-      if constexpr (kPrecision == kMaskedTf32) mma_tf32(acc[c], a[0], b[c]);
-      if constexpr (kPrecision == kMaskedFp32) {
-        uint32_t high[2], low[2];
+      for (int c = 0; c < kColumns; ++c)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
-          high[i] = to_tf32(__uint_as_float(b[c][i]));
-          low[i] = to_tf32(__uint_as_float(b[c][i]) - __uint_as_float(high[i]));
+          const float x = __uint_as_float(b[c][i]);
+          b[c][i] = to_tf32(x);
+          low[c][i] = to_tf32(x - __uint_as_float(b[c][i]));
         }
-        mma_tf32(acc[c], a[1], high);
-        mma_tf32(acc[c], a[0], low);
-        mma_tf32(acc[c], a[0], high);
-      }
+      // four independent sums between two products of one
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) mma_tf32(acc[c], a[1], b[c]);
+#pragma unroll
+      for (int c = 0; c < kColumns; ++c) mma_tf32(acc[c], a[0], low[c]);
+    }
+#pragma unroll
+    for (int c = 0; c < kColumns; ++c) {
+      if constexpr (kPrecision == kMaskedBf16)
+        mma_bf16(acc[c], a[0], b[c]);
+      else
+        mma_tf32(acc[c], a[0], b[c]);
     }
   }
 }
@@ -121,6 +128,17 @@ __device__ void multiply_spins(float (&acc)[kColumns][4], const uint4* weights, 
 
 __device__ inline int4 table_entry(const int* table, int width, int row, int quarter) {
   return __ldg(reinterpret_cast<const int4*>(table + int64_t(width) * row) + quarter);
+}
+
+struct Stage {
+  int4 from;  // row of z, units, row for the sums with skip terms or -1, row to add or -1
+  int4 to;    // row of z, units, weights, how far their rows are apart
+  int4 what;  // first unit, site to be drawn or -1
+};
+
+__device__ inline Stage stage_of(const MaskedStack& net, int stage) {
+  return {table_entry(net.stage_table, kStageInts, stage, 0), table_entry(net.stage_table, kStageInts, stage, 1),
+          table_entry(net.stage_table, kStageInts, stage, 2)};
 }
 
 template <int kPrecision>
@@ -224,10 +242,10 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
       copy_async_wait<0>();
       __syncthreads();
 
+      Stage next = stage_of(net, lists.z);
       for (int stage = lists.z; stage < lists.w; ++stage) {
-        const int4 from = table_entry(net.stage_table, kStageInts, stage, 0);  // row, units, row of sums, row to add
-        const int4 to = table_entry(net.stage_table, kStageInts, stage, 1);    // row, units, weights, their stride
-        const int4 what = table_entry(net.stage_table, kStageInts, stage, 2);  // first unit, site or -1
+        const auto [from, to, what] = next;
+        next = stage_of(net, min(stage + 1, lists.w - 1));  // in time for the next round
         float* target = z + to.x * stride + lane;
         const int site = what.y;
         if (site >= 0) {

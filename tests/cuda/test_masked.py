@@ -266,6 +266,7 @@ def _case(name, precision, count, keep=False, given=False, **layout):
 BARRIER_CASES = {
     "single": _case("one layer 100", "fp32", 270, groups=2),
     "single kept": _case("one layer 33", "bf16", 40, keep=True, groups=1),
+    "single given": _case("one layer 33", "tf32", 40, keep=True, given=True, groups=1),
     "stack": _case("dense 3/4", "fp32", 140, groups=1, parts=4, memory=1),
     "stack kept": _case("made shuffled", "bf16", 140, keep=True, groups=1, parts=3, memory=2),
     "stack given": _case("residual 3/3", "tf32", 140, given=True, groups=1, parts=4, memory=2),
