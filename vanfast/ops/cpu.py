@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vanfast.ops.run import gradients, runner, system, unsigned
+from vanfast.ops.run import runner, system, unsigned
 
 BACKEND = "cpu"
 
@@ -25,7 +25,7 @@ def log_prob(parameters: Sequence[Tensor], network: str, spins: Tensor, precisio
 def log_prob_backward(
     parameters: Sequence[Tensor], network: str, spins: Tensor, grad: Tensor, precision: str
 ) -> list[Tensor]:
-    return gradients(parameters, network, spins, grad, precision)
+    return runner(parameters, network).gradients(parameters, spins, grad, precision)
 
 
 def energy(arrays: Sequence[Tensor], hamiltonian: str, spins: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from vanfast import backends
 from vanfast._spins import as_spins
 from vanfast.backends.engines.energy_arrays import EnergyOnDevice
 from vanfast.hamiltonians import Hamiltonian
-from vanfast.ops.run import KEPT, gradients, runner, system, unsigned
+from vanfast.ops.run import KEPT, runner, system, unsigned
 
 BACKEND = "auto"  # that of the parameters' device
 
@@ -33,7 +33,7 @@ def log_prob(parameters: Sequence[Tensor], network: str, spins: Tensor, precisio
 def log_prob_backward(
     parameters: Sequence[Tensor], network: str, spins: Tensor, grad: Tensor, precision: str
 ) -> list[Tensor]:
-    return gradients(parameters, network, spins, grad, precision)
+    return runner(parameters, network).gradients(parameters, spins, grad, precision)
 
 
 def energy(arrays: Sequence[Tensor], hamiltonian: str, spins: Tensor) -> Tensor:

@@ -56,20 +56,35 @@ class Runner:
                     return self.net.log_prob(spins)
             return self._sampler(backend, precision).log_prob(spins)
 
+    def gradients(self, parameters: Sequence[Tensor], spins: Tensor, grad: Tensor, precision: str) -> list[Tensor]:
+        """Gradients of sum_n grad[n] ln q(s_n), in the shapes of the parameters, by torch's own operations."""
+        with self._holding(parameters), self._rounding(precision), recording():
+            self.net.requires_grad_(True)
+            try:
+                found = torch.autograd.grad(self.net.log_prob(spins), self._own, grad, materialize_grads=True)
+            finally:
+                self.net.requires_grad_(False)
+        return [gradient.contiguous() for gradient in found]
+
     def differentiable(self, parameters: Sequence[Tensor], spins: Tensor, precision: str) -> Tensor:
-        """ln q, float64 [B], by torch's own operations. In bf16 every layer has the rounded one's values and the
-        float32 one's derivatives, as in the engines' backward passes."""
+        """ln q, float64 [B], by torch's own operations, as a function of the given tensors."""
         self._check(parameters)
+        with self._lock, self._rounding(precision):
+            log_q: Tensor = functional_call(self.net, dict(zip(self._names, parameters, strict=True)), (spins,))
+        return log_q
+
+    @contextmanager
+    def _rounding(self, precision: str) -> Iterator[None]:
+        """In bf16 every layer has the rounded one's values and the float32 one's derivatives, as in the engines'
+        backward passes."""
         layers = [m for m in self.net.modules() if isinstance(m, LinearLayer)] if precision == "bf16" else []
         hook = StraightThrough()
-        with self._lock:
-            handles = [layer.register_forward_hook(hook) for layer in layers]
-            try:
-                log_q: Tensor = functional_call(self.net, dict(zip(self._names, parameters, strict=True)), (spins,))
-            finally:
-                for handle in handles:
-                    handle.remove()
-        return log_q
+        handles = [layer.register_forward_hook(hook) for layer in layers]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def _sampler(self, backend: str, precision: str) -> Sampler:
         key = backend, precision
@@ -127,15 +142,6 @@ class StraightThrough:
 
 def _to_bf16(x: Tensor) -> Tensor:
     return x.to(torch.bfloat16).to(x)
-
-
-def gradients(parameters: Sequence[Tensor], network: str, spins: Tensor, grad: Tensor, precision: str) -> list[Tensor]:
-    """Gradients of sum_n grad[n] ln q(s_n), in the shapes of the parameters, by torch's own operations."""
-    with recording():
-        leaves = [parameter.detach().requires_grad_() for parameter in parameters]
-        log_q = runner(parameters, network).differentiable(leaves, spins, precision)
-        found = torch.autograd.grad(log_q, leaves, grad, materialize_grads=True)
-    return [gradient.contiguous() for gradient in found]
 
 
 _RECORDING = [
