@@ -88,11 +88,12 @@ def masked_kernel(
     if not DENSE:
         begin = tl.load(p_first + first_unit + i_tile * BLOCK_U) // BLOCK_K * BLOCK_K
         end = tl.minimum(tl.load(p_end + first_unit + tl.minimum(i_tile * BLOCK_U + BLOCK_U, units) - 1), limit)
+    # Past the end weights are 0, so the mask may be the argument, whose divisibility is known: 16 bytes a load.
     p_x += first_b * x_batch
     p_weight += tl.cast(first_unit, tl.int64) * n_in
     acc = tl.zeros((BLOCK_B, BLOCK_U), tl.float32)
     for k in range(begin, end, BLOCK_K):
-        m_k = k + o_k < end
+        m_k = k + o_k < limit
         a = tl.load(p_x + (o_b[:, None] * x_batch + (k + o_k)[None, :]), mask=m_b[:, None] & m_k[None, :], other=0)
         if SLOPE:
             a = activated(a, tl.load(p_slope + k + o_k, mask=m_k, other=0)[None, :])

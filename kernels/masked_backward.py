@@ -58,7 +58,7 @@ def masked_grad_input_kernel(
     p_grad += first_b * n_out
     acc = tl.zeros((BLOCK_B, BLOCK_J), tl.float32)
     for k in range(begin, end, BLOCK_K):
-        m_k = k + o_k < end
+        m_k = k + o_k < n_out  # past the end weights are 0
         g = tl.load(p_grad + (o_b[:, None] * n_out + (k + o_k)[None, :]), mask=m_b[:, None] & m_k[None, :], other=0)
         w = tl.load(p_weight + ((k + o_k)[:, None] * n_in + o_j[None, :]), mask=m_k[:, None] & m_j[None, :], other=0)
         acc = product(acc, operand(g, PRECISION), ready(w), PRECISION)
