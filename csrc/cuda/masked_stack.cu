@@ -385,8 +385,9 @@ void launch_masked_stack(const MaskedStack& net, const MaskedCall& call, const M
     throw std::invalid_argument("workspace of " + std::to_string(workspace_bytes) + " bytes, needed are " +
                                 std::to_string(plan.workspace));
   plan.at.workspace = static_cast<uint32_t*>(workspace);
-  VANFAST_LAUNCH(kernel_for(net.precision), plan.grid, kWarp * plan.at.groups * plan.at.parts, plan.shared, stream, net,
-                 call, plan.at);
+  const Kernel masked_stack = kernel_for(net.precision);
+  VANFAST_LAUNCH(masked_stack, plan.grid, kWarp * plan.at.groups * plan.at.parts, plan.shared, stream, net, call,
+                 plan.at);
 }
 
 }  // namespace vanfast::cuda

@@ -11,6 +11,7 @@ from scipy import stats
 import vanfast as vf
 from vanfast.backends.engines.base import Drawn
 from vanfast.backends.engines.cuda_masked import CudaMasked, to_tf32
+from vanfast.backends.engines.masked_tables import Shape, stack_tables
 from vanfast.backends.reference import ReferenceProgram, identity, masked_logits, to_bf16
 from vanfast.networks.plan import MaskedPlan, moved
 
@@ -250,6 +251,54 @@ def test_no_samples_and_wrong_arguments(cuda):
             engine(cuda, name, groups=9, parts=1).draw(5, SEED, 0)
     with pytest.raises(ValueError, match="fp16"):
         engine(cuda, "one layer 17", "fp16")
+    with pytest.raises(ValueError, match=r"float64, expected torch\.float32"):
+        CudaMasked(Dense(3).double().plan(), "fp32", cuda.device, cuda.module)
+
+
+ON_GPU = pytest.mark.parametrize("cuda", [pytest.param("gpu", marks=pytest.mark.gpu)], indirect=True)
+
+
+@ON_GPU
+@pytest.mark.parametrize("name", ["one layer 100", "dense 3/4"])
+def test_replays_of_a_graph(cuda, name):
+    """Weights and indices move on between replays of one captured load and draw."""
+    plan, step = moved(network(name).plan(), cuda.device), torch.zeros(1, dtype=torch.int64, device=cuda.device)
+    one = CudaMasked(plan, "fp32", cuda.device, cuda.module)
+    one.draw(300, SEED, 7, step, keep=True)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        one.load(plan)
+        drawn = one.draw(300, SEED, 7, step, keep=True)
+    for _ in range(2):
+        step += 300
+        plan.layers[0].weight.mul_(0.5)
+        graph.replay()
+        fresh = CudaMasked(plan, "fp32", cuda.device, cuda.module)
+        assert bytes_of(fresh.draw(300, SEED, 7 + int(step), keep=True)) == bytes_of(drawn)
+
+
+@ON_GPU
+@pytest.mark.parametrize("name", ["one layer 100", "dense 3/4"])
+def test_more_than_2_to_31_spins(cuda, name):
+    one = engine(cuda, name)
+    count = 2**31 // one.num_sites + 1000
+    drawn, tail = one.draw(count, SEED, 5), one.draw(70, SEED, 5 + count - 70)
+    assert drawn.spins[-70:].equal(tail.spins)
+    assert drawn.log_q[-70:].equal(tail.log_q)
+
+
+def test_tables_are_as_wide_as_the_kernel_reads_them(cuda):
+    degrees = tuple(layer.degree.numpy() for layer in network("dense 3/4").plan().layers)
+    tables = stack_tables(Shape(33, degrees, (False,) * 3, (False,) * 3), False)
+    lists = (tables.blocks, tables.tasks, tables.stages, tables.segments)
+    assert tuple({len(row) for row in rows} for rows in lists) == tuple({n} for n in cuda.module.masked_table_ints)
+
+
+def test_networks_that_no_table_can_hold():
+    with pytest.raises(ValueError, match="layer 2 adds"):
+        Shape(2, (np.arange(2), np.arange(2), np.array([1, 1])), (False,) * 3, (False, False, True))
+    with pytest.raises(ValueError, match="unit p"):
+        Shape(2, (np.array([0, 0]),), (False,), (False,))
 
 
 def _case(name, precision, count, keep=False, given=False, **layout):

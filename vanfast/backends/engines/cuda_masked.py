@@ -63,7 +63,7 @@ class Packed:
         return torch.from_numpy(index.astype(np.int32)).to(self.device)
 
     def _empty(self, count: int, dtype: torch.dtype) -> Tensor:
-        return torch.empty(max(count, 4), dtype=dtype, device=self.device)
+        return torch.empty(count, dtype=dtype, device=self.device)
 
 
 def gathered(values: Tensor, index: Tensor) -> Tensor:
@@ -79,18 +79,19 @@ class Single(Packed):
         self.units = [self.sites]
         prefix, diagonal = single_tables(self.sites)
         self._prefix_index, self._diagonal_index = self._index(prefix), self._index(diagonal)
+        self.values = self._empty(self.sites**2 + self.sites + 1, torch.float32)
+        self.zeros = torch.zeros(self.sites + 1, device=device)
         self.prefix = self._empty(prefix.size // 2 * self.splits, torch.int32)
         self.diagonal = self._empty(diagonal.size, torch.float32)
 
     def load(self, plan: MaskedPlan) -> None:
         layer = plan.layers[0]
-        bias = torch.zeros_like(layer.weight[:, 0]) if layer.bias is None else layer.bias
-        values = torch.cat(
-            [self.round(layer.weight.float()).reshape(-1), bias.float(), torch.zeros_like(bias[:1]).float()]
-        )
-        words = bf16_words(gathered(values, self._prefix_index), self.splits)
-        self.prefix[: words.numel()].copy_(words.view(-1))
-        self.diagonal.copy_(gathered(values, self._diagonal_index).view(-1))
+        weight, bias = self.round(layer.weight).reshape(-1), self.zeros[:-1] if layer.bias is None else layer.bias
+        torch.cat([weight, bias, self.zeros[-1:]], out=self.values)
+        torch.index_select(self.values, 0, self._diagonal_index.view(-1), out=self.diagonal)
+        if self._prefix_index.numel():
+            words = bf16_words(gathered(self.values, self._prefix_index), self.splits)
+            self.prefix.copy_(words.view(-1))
 
     def launch(self, module: Any, layout: tuple[int, int, int], call: dict[str, Any]) -> None:
         module.masked_single(
@@ -129,6 +130,7 @@ class Stack(Packed):
         words = len(spins) * 128 * self.splits + len(hidden) * 128 * hidden_splits
         self.prefix = self._empty(words, torch.int32)
         self.scan = self._empty(len(tables.scan_index), torch.float32)
+        self.zeros, self.ones = (torch.full((max(self.units),), value, device=device) for value in (0.0, 1.0))
         self.bias, self.slope = (self._empty(sum(self.units), torch.float32) for _ in range(2))
         self._lists = [self._index(np.array(rows)) for rows in (tables.blocks, tasks, tables.stages, tables.segments)]
         names = ("block_table", "task_table", "stage_table", "segment_table")
@@ -145,22 +147,20 @@ class Stack(Packed):
 
     def load(self, plan: MaskedPlan) -> None:
         layers = plan.layers
-        weights = [layer.weight.float().reshape(-1) for layer in layers]
-        exact = torch.cat([*weights, torch.zeros_like(weights[0][:1])])
-        values = self.round(exact)
+        values = self.round(torch.cat([*(layer.weight.reshape(-1) for layer in layers), self.zeros[:1]]))
         spins, hidden, scan = (gathered(values, index) for index in self._indices)
         words = bf16_words(spins, self.splits).view(-1)
         split = bf16_words if self.precision == "bf16" else tf32_words
         more = split(hidden, self.hidden_splits).view(-1)
-        self.prefix[: words.numel()].copy_(words)
-        self.prefix[words.numel() : words.numel() + more.numel()].copy_(more)
-        self.scan[: scan.numel()].copy_(scan)
-        ones = [torch.ones_like(layer.weight[:, 0]) for layer in layers]
-        bias = [0 * one if layer.bias is None else layer.bias for one, layer in zip(ones, layers, strict=True)]
+        torch.cat([words, more], out=self.prefix)
+        self.scan.copy_(scan)
+        biases = [
+            self.zeros[:n] if layer.bias is None else layer.bias for n, layer in zip(self.units, layers, strict=True)
+        ]
+        torch.cat(biases, out=self.bias)
         follows = [*(layer.slope for layer in layers[1:]), None]
-        slope = [one if given is None else given for one, given in zip(ones, follows, strict=True)]
-        self.bias[: sum(self.units)].copy_(torch.cat(bias))
-        self.slope[: sum(self.units)].copy_(torch.cat(slope))
+        slopes = [self.ones[:n] if given is None else given for n, given in zip(self.units, follows, strict=True)]
+        torch.cat(slopes, out=self.slope)
 
     def launch(self, module: Any, layout: tuple[int, int, int], call: dict[str, Any]) -> None:
         how = {"groups": layout[0], "parts": layout[1], "memory": layout[2]}
@@ -189,6 +189,8 @@ class CudaMasked(Engine):
         super().__init__(plan, device)
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+        if plan.layers[0].weight.dtype != torch.float32:
+            raise ValueError(f"the network's parameters are {plan.layers[0].weight.dtype}, expected torch.float32")
         self._module, self._layout = module, (groups, parts, memory)
         self._shared = module.device_properties(device.index or 0)["shared_bytes"]
         self._order = None if plan.order is None else plan.order.to(device, torch.int32)
