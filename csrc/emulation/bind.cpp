@@ -11,7 +11,7 @@ void bind_emulation(py::module_& module) {
   using namespace vanfast::emulation;
   module.def("emulation_seed", &set_seed, py::arg("seed"), "Sets the order in which blocks and threads run.");
   module.def("emulation_skip", &skip, py::arg("site"),
-             "Turns the barrier at \"file:line\" into nothing, and any other back into a barrier; \"\" skips none.");
+             "From now on the barrier at \"file:line\" does nothing, and any other is one again; \"\" skips none.");
   module.def(
       "emulation_sites",
       [] {

@@ -45,14 +45,18 @@ def compiler_version() -> str:
     return subprocess.run([compiler(), "--version"], capture_output=True, text=True, check=True).stdout
 
 
+def chosen(file: Path) -> bool:
+    """Whether VANFAST_EMULATED_ONLY names the file, or nothing."""
+    return any(name in file.stem for name in os.environ.get("VANFAST_EMULATED_ONLY", "").split(","))
+
+
 def sources() -> list[Path]:
     """What the module is made of, relative to the root."""
     found = {
         file for pattern in ("csrc/emulation/*.cpp", "csrc/cuda/*.cpp", "csrc/cuda/*.cu") for file in ROOT.glob(pattern)
     }
-    if only := os.environ.get("VANFAST_EMULATED_ONLY"):
-        always = {file for pattern in ALWAYS for file in ROOT.glob(pattern)}
-        found = always | {file for file in found if any(name in file.stem for name in only.split(","))}
+    always = {file for pattern in ALWAYS for file in ROOT.glob(pattern)}
+    found = always | {file for file in found if chosen(file)}
     return sorted(file.relative_to(ROOT) for file in found)
 
 
@@ -138,8 +142,10 @@ def build(variant: str = "plain", files: list[Path] | None = None) -> Path:
 
 
 @functools.cache
-def load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("emulated._cuda", path)
+def load(path: Path | str) -> ModuleType:
+    path = Path(path)
+    # A name of its own: pybind11 would give the module that it made before by the same name.
+    spec = importlib.util.spec_from_file_location(f"emulated_{path.parent.name}._cuda", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
