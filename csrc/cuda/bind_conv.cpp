@@ -33,7 +33,7 @@ class ConvSampler {
   void sample(uintptr_t rows, uintptr_t scan, uintptr_t first_layer, uintptr_t constants, uintptr_t workspace,
               int blocks, uintptr_t spins, uintptr_t log_q, const std::vector<uintptr_t>& kept, bool given,
               int64_t count, uint64_t seed, uint64_t first, uintptr_t step, uintptr_t stream) const {
-    if (count < 0) throw std::invalid_argument("count must not be negative");
+    if (count < 0 || count > int64_t(1) << 34) throw std::invalid_argument("count must lie in 0 .. 2^34");
     if (blocks < 1) throw std::invalid_argument("blocks must be positive");
     ConvArgs args = layout_.args;
     args.rows = reinterpret_cast<const uint4*>(rows);

@@ -32,7 +32,8 @@ struct ConvLayerArgs {
   int slots;                  // rows of the input's activations that are kept
   int site;                   // shared: the site's input [chunks][512]
   int ring, ring_slots;       // shared: sums of the next sites [ring_slots][tiles][512]
-  int pass_groups, pass_sites, tap_group;  // of a product of rows: groups of 4 tiles and of 4 sites, taps of a stage
+  int pass_groups, pass_sites, tap_group,
+      tap_groups;  // of a product of rows: groups of 4 tiles and of 4 sites, taps of a stage
   int64_t row_weights, scan_weights, mix_weights;  // fragments
   int64_t rows;                                    // workspace: the input's activations [slots][chunks][width][512]
   int64_t sums;                                    // workspace: what the rows above give [width][tiles][512]

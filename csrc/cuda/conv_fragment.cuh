@@ -13,6 +13,7 @@
 namespace vanfast {
 
 struct ConvBf16 {
+  static constexpr bool kBig = false;
   static constexpr bool kSeparateSums = false;
   static constexpr int kBlocks = 2;  // of a multiprocessor
   struct A {
@@ -38,6 +39,7 @@ struct ConvBf16 {
 };
 
 struct ConvTf32 {
+  static constexpr bool kBig = false;
   static constexpr bool kSeparateSums = false;
   static constexpr int kBlocks = 2;
   using A = ConvBf16::A;
@@ -60,6 +62,7 @@ struct ConvTf32 {
 // Three products of operands split in two: what is left out is 2^-22 of a product. Tensor cores cut off what they add,
 // so long sums are gathered outside of them (kSeparateSums).
 struct ConvFp32 {
+  static constexpr bool kBig = false;
   static constexpr bool kSeparateSums = true;
   static constexpr int kBlocks = 1;
   struct A {
@@ -99,6 +102,12 @@ struct ConvFp32 {
   static __device__ __forceinline__ void store(unsigned char* fragments, int64_t step, int tile, int lane, Piece p) {
     ConvTf32::store(fragments, step, tile, lane, p);
   }
+};
+
+// Rows too wide for shared memory: spins, logits, random words and sums of the row lie in the workspace.
+template <class P>
+struct ConvBig : P {
+  static constexpr bool kBig = true;
 };
 
 // Spins are kept as the upper byte of a bf16 that is +-1/2, or 0 outside the lattice; their weights are doubled.

@@ -151,6 +151,7 @@ bool place_shared(ConvLayout& layout, int64_t limit, bool big) {
       while (bytes(taps) > stage) --taps;
       const int64_t parts = (side + taps - 1) / taps;
       layer.tap_group = static_cast<int>((side + parts - 1) / parts);
+      layer.tap_groups = static_cast<int>((side + layer.tap_group - 1) / layer.tap_group);
       stage_bytes = std::max(stage_bytes, bytes(layer.tap_group));
     }
     if (last) continue;

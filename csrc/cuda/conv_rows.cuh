@@ -15,22 +15,38 @@ namespace vanfast {
 // A tile of samples on its way through the lattice, as a thread sees it.
 struct ConvTile {
   unsigned char *shared, *work;
-  int64_t sample;  // of row 0, counted from the call's first; negative where a tile starts before it
-  uint64_t index;  // of row 0, in the stream of random words
+  int number, offset;  // which tile, and how many samples before the call's first the first tile starts
   int y, warp, lane;
 };
 
+// Sample s of the tile, counted from the call's first, and whether the call has it.
+__device__ __forceinline__ int64_t sample_of(const ConvTile& tile, int s) {
+  return int64_t(tile.number) * kConvSamples + s - tile.offset;
+}
+
+__device__ __forceinline__ bool exists(const ConvArgs& args, int64_t sample) {
+  return sample >= 0 && sample < args.count;
+}
+
+// The index of the call's first sample.
+__device__ __forceinline__ uint64_t first_index(const ConvArgs& args) {
+  return args.first_sample + (args.step ? static_cast<uint64_t>(*args.step) : 0u);
+}
+
+template <class P>
 __device__ __forceinline__ unsigned char* spin_row(const ConvArgs& args, const ConvTile& tile, int y) {
-  unsigned char* rows = args.big ? tile.work + args.spins_row : tile.shared + args.spins_at;
+  unsigned char* rows = P::kBig ? tile.work + args.spins_row : tile.shared + args.spins_at;
   return rows + int64_t(y % (args.k + 1)) * kConvSamples * args.spin_stride;
 }
 
+template <class P>
 __device__ __forceinline__ float* logit_row(const ConvArgs& args, const ConvTile& tile) {
-  return reinterpret_cast<float*>(args.big ? tile.work + args.logits_row : tile.shared + args.logits_at);
+  return reinterpret_cast<float*>(P::kBig ? tile.work + args.logits_row : tile.shared + args.logits_at);
 }
 
+template <class P>
 __device__ __forceinline__ uint32_t* word_row(const ConvArgs& args, const ConvTile& tile) {
-  return reinterpret_cast<uint32_t*>(args.big ? tile.work + args.words_row : tile.shared + args.words_at);
+  return reinterpret_cast<uint32_t*>(P::kBig ? tile.work + args.words_row : tile.shared + args.words_at);
 }
 
 __device__ __forceinline__ float* logit_ring(const ConvArgs& args, const ConvTile& tile, int y) {
@@ -42,6 +58,7 @@ __device__ __forceinline__ const float* constants(const ConvArgs& args, const Co
 }
 
 // Sums of the first layer over the spins of the rows above: sums[x] = bias + rows. A warp takes 2 sites x 4 tiles.
+template <class P>
 __device__ __forceinline__ void first_layer_rows(const ConvArgs& args, const ConvTile& tile) {
   const ConvLayerArgs& layer = args.layer[0];
   const int groups = (layer.tiles + 3) / 4, jobs = (args.width + 1) / 2 * groups, above = min(args.k, tile.y);
@@ -61,11 +78,13 @@ __device__ __forceinline__ void first_layer_rows(const ConvArgs& args, const Con
       }
     }
     for (int dy = 1; dy <= above; ++dy) {
-      const unsigned char* row = spin_row(args, tile, tile.y - dy) + x;  // column 0 is the site at x - k
+      const unsigned char* row = spin_row<P>(args, tile, tile.y - dy) + x;  // column 0 is the site at x - k
+#pragma unroll 1
       for (int chunk = 0; chunk < args.row_chunks; ++chunk) {
         uint32_t a[2][4];
         spin_fragment(a[0], row + 16 * chunk, args.spin_stride, tile.lane);
         spin_fragment(a[1], row + 16 * chunk + 1, args.spin_stride, tile.lane);
+#pragma unroll 1
         for (int piece = 0; piece < args.pieces; ++piece) {
           const int64_t at = (int64_t((dy - 1) * args.row_chunks + chunk) * args.pieces + piece) * layer.tiles + n0;
 #pragma unroll
@@ -98,18 +117,18 @@ struct ConvStage {
 template <class P, class Finish>
 __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
                                                 int top, int rows, int& turn, Finish finish) {
-  const int side = 2 * args.k + 1, pairs = layer.tiles / 2, parts = (side + layer.tap_group - 1) / layer.tap_group;
-  const int stages = rows * layer.chunks * parts, sites = layer.pass_sites * kConvSites;
+  const int side = 2 * args.k + 1, pairs = layer.tiles / 2, sites = layer.pass_sites * kConvSites;
+  const int stages = rows * layer.chunks * layer.tap_groups;
   const int group = tile.warp % layer.pass_groups, place = tile.warp / layer.pass_groups;
   for (int p0 = 0; p0 < pairs; p0 += 2 * layer.pass_groups) {
     const int pass_pairs = min(2 * layer.pass_groups, pairs - p0);
     for (int x0 = 0; x0 < args.width; x0 += sites) {
       auto stage_of = [&](int s) {
         ConvStage stage;
-        stage.tap = s % parts * layer.tap_group;
+        stage.tap = s % layer.tap_groups * layer.tap_group;
         stage.taps = min(layer.tap_group, side - stage.tap);
-        stage.chunk = s / parts % layer.chunks;
-        stage.row = s / parts / layer.chunks;
+        stage.chunk = s / layer.tap_groups % layer.chunks;
+        stage.row = s / layer.tap_groups / layer.chunks;
         stage.site = max(0, x0 + stage.tap - args.k);
         stage.sites = max(0, min(args.width, x0 + sites + stage.tap + stage.taps - 1 - args.k) - stage.site);
         return stage;
@@ -122,6 +141,7 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
             args.rows +
             (layer.row_weights + (int64_t(stage.row * layer.chunks + stage.chunk) * side + stage.tap) * pairs + p0) *
                 32;
+#pragma unroll 1
         for (int i = threadIdx.x; i < count; i += kConvThreads) {
           const int64_t from = pass_pairs == pairs ? i : int64_t(i / own) * pairs * 32 + i % own;
           copy_async16(to + i * 16, weights + from, true);
@@ -130,6 +150,7 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
         const uint4* active =
             reinterpret_cast<const uint4*>(tile.work + layer.rows) +
             (int64_t((top - stage.row) % layer.slots * layer.chunks + stage.chunk) * args.width + stage.site) * 32;
+#pragma unroll 1
         for (int i = threadIdx.x; i < stage.sites * 32; i += kConvThreads) copy_async16(to + i * 16, active + i, true);
         copy_async_commit();
       };
@@ -147,36 +168,35 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
         const uint4* weights =
             reinterpret_cast<const uint4*>(tile.shared + args.overlay_at + ((turn + s) & 1) * args.stage_bytes) +
             tile.lane;
-        const uint4* active = weights + (stage.taps * pass_pairs - stage.site) * 32;
+        int at = x + stage.tap - args.k;  // the site that this tap of the warp's first site reads
+        const int end = at + stage.taps;
+        const uint4* active = weights + (stage.taps * pass_pairs + at - stage.site) * 32;
         weights += group * 2 * 32;
-        const int shift = x + stage.tap - args.k;  // the site that the first tap of the first site reads
         typename P::A window[kConvSites];
 #pragma unroll
         for (int i = 0; i < kConvSites - 1; ++i)
-          if (static_cast<unsigned>(shift + i) < static_cast<unsigned>(args.width))
-            window[i] = P::load(active[(shift + i) * 32]);
-        for (int c0 = 0; c0 < stage.taps; c0 += kConvSites) {
+          if (static_cast<unsigned>(at + i) < static_cast<unsigned>(args.width)) window[i] = P::load(active[i * 32]);
+        active += (kConvSites - 1) * 32;
+        for (; at < end; at += kConvSites) {
 #pragma unroll
           for (int u = 0; u < kConvSites; ++u) {
-            const int at = shift + c0 + u;
-            if (c0 + u >= stage.taps) break;
-            if (static_cast<unsigned>(at + kConvSites - 1) < static_cast<unsigned>(args.width))
-              window[(u + kConvSites - 1) % kConvSites] = P::load(active[(at + kConvSites - 1) * 32]);
-            typename P::B b[4];
+            if (at + u >= end) break;
+            if (static_cast<unsigned>(at + u + kConvSites - 1) < static_cast<unsigned>(args.width))
+              window[(u + kConvSites - 1) % kConvSites] = P::load(*active);
+            active += 32;
 #pragma unroll
             for (int pair = 0; pair < 2; ++pair) {
               if (pair && !whole) break;
-              const uint4 w = weights[((c0 + u) * pass_pairs + pair) * 32];
-              b[2 * pair] = P::weights(w.x, w.y);
-              b[2 * pair + 1] = P::weights(w.z, w.w);
-            }
+              const uint4 w = weights[pair * 32];
+              const typename P::B left = P::weights(w.x, w.y), right = P::weights(w.z, w.w);
 #pragma unroll
-            for (int i = 0; i < kConvSites; ++i) {
-              if (static_cast<unsigned>(at + i) >= static_cast<unsigned>(args.width)) continue;
-#pragma unroll
-              for (int n = 0; n < 4; ++n)
-                if (n < 2 || whole) P::multiply(z[i][n], window[(u + i) % kConvSites], b[n]);
+              for (int i = 0; i < kConvSites; ++i) {
+                if (static_cast<unsigned>(at + u + i) >= static_cast<unsigned>(args.width)) continue;
+                P::multiply(z[i][2 * pair], window[(u + i) % kConvSites], left);
+                P::multiply(z[i][2 * pair + 1], window[(u + i) % kConvSites], right);
+              }
             }
+            weights += pass_pairs * 32;
           }
         }
         if constexpr (P::kSeparateSums) {
@@ -209,9 +229,9 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
 template <class P>
 __device__ __forceinline__ void hidden_layer_rows(const ConvArgs& args, const ConvTile& tile,
                                                   const ConvLayerArgs& layer, int& turn) {
-  float4* sums = reinterpret_cast<float4*>(tile.work + layer.sums) + tile.lane;
-  const float* bias = constants(args, tile, layer.bias) + 2 * (tile.lane % 4);
   product_of_rows<P>(args, tile, layer, tile.y - 1, min(args.k, tile.y), turn, [&](int x, int n, const float (&z)[4]) {
+    float4* sums = reinterpret_cast<float4*>(tile.work + layer.sums) + tile.lane;
+    const float* bias = constants(args, tile, layer.bias) + 2 * (tile.lane % 4);
     const float2 b = *reinterpret_cast<const float2*>(bias + n * 8);
     sums[(int64_t(x) * layer.tiles + n) * 32] = make_float4(z[0] + b.x, z[1] + b.y, z[2] + b.x, z[3] + b.y);
   });
@@ -224,13 +244,16 @@ __device__ __forceinline__ void last_layer_rows(const ConvArgs& args, const Conv
                                                 int& turn) {
   const int below = min(args.k, args.height - 1 - tile.y);
   if (below == 0) return;
-  const float bias = *constants(args, tile, layer.bias);
   product_of_rows<P>(args, tile, layer, tile.y, 1, turn, [&](int x, int n, const float (&z)[4]) {
+    const float bias = *constants(args, tile, layer.bias);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int dy = n * 8 + 2 * (tile.lane % 4) + e % 2 + 1;
       if (dy > below) continue;
-      float* to = logit_ring(args, tile, tile.y + dy) + x * kConvSamples + tile.lane / 4 + e / 2 * 8;
+      const int slot = tile.y % (args.k + 1) + dy;
+      float* to = reinterpret_cast<float*>(tile.work + args.logit_ring) +
+                  int64_t(slot - (slot > args.k ? args.k + 1 : 0)) * args.width * kConvSamples + x * kConvSamples +
+                  tile.lane / 4 + e / 2 * 8;
       *to = (dy == args.k || tile.y == 0 ? bias : *to) + z[e];
     }
   });

@@ -37,10 +37,15 @@ namespace {
 
 using Kernel = void (*)(const ConvArgs);
 
-Kernel kernel_of(int precision) {
-  if (precision == kConvFp32) return conv_sample_kernel<ConvFp32>;
-  if (precision == kConvTf32) return conv_sample_kernel<ConvTf32>;
-  return conv_sample_kernel<ConvBf16>;
+template <class P>
+Kernel kernel_of(bool big) {
+  return big ? conv_sample_kernel<ConvBig<P>> : conv_sample_kernel<P>;
+}
+
+Kernel kernel_of(const ConvLayout& layout) {
+  if (layout.precision == kConvFp32) return kernel_of<ConvFp32>(layout.args.big);
+  if (layout.precision == kConvTf32) return kernel_of<ConvTf32>(layout.args.big);
+  return kernel_of<ConvBf16>(layout.args.big);
 }
 
 }  // namespace
@@ -61,13 +66,13 @@ SharedLimits conv_shared_limits(int device) {
 
 int conv_resident_blocks(const ConvLayout& layout, int device) {
   DeviceGuard guard(device);
-  return resident_blocks(kernel_of(layout.precision), kConvThreads, layout.shared_bytes);
+  return resident_blocks(kernel_of(layout), kConvThreads, layout.shared_bytes);
 }
 
 void launch_conv_sample(const ConvLayout& layout, const ConvArgs& args, int blocks, int device, uintptr_t stream) {
   if (args.count <= 0) return;
   DeviceGuard guard(device);
-  VANFAST_LAUNCH(kernel_of(layout.precision), blocks, kConvThreads, layout.shared_bytes, stream, args);
+  VANFAST_LAUNCH(kernel_of(layout), blocks, kConvThreads, layout.shared_bytes, stream, args);
 }
 
 }  // namespace vanfast

@@ -8,35 +8,41 @@ namespace vanfast {
 
 // After the products with the rows above: starts the ring of sums, brings the scan's weights, logits, random words or
 // given spins.
+template <class P>
 __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& tile) {
   for (int l = 0; l == 0 || l + 1 < args.depth; ++l)
-    for (int x = 0; x < args.layer[l].ring_slots; ++x) fetch_sums(args, tile, args.layer[l], x);
+#pragma unroll 1
+    for (int x = 0; x < args.layer[l].ring_slots; ++x) fetch_sums<P>(args, tile, args.layer[l], x);
   unsigned char* weights = tile.shared + args.cached_at;
+#pragma unroll 1
   for (int i = threadIdx.x; i < args.cached * 32; i += kConvThreads)
     copy_async16(weights + i * 16, args.scan + i, true);
   copy_async_commit();
-  float* logits = logit_row(args, tile);
+  float* logits = logit_row<P>(args, tile);
   if (args.depth > 1) {
     const float bias = *constants(args, tile, args.layer[args.depth - 1].bias);
     const float* above = logit_ring(args, tile, tile.y);
+#pragma unroll 1
     for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) logits[i] = tile.y ? above[i] : bias;
   }
   if (args.given) {
-    unsigned char* row = spin_row(args, tile, tile.y) + args.k;
+    unsigned char* row = spin_row<P>(args, tile, tile.y) + args.k;
+#pragma unroll 1
     for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) {
       const int s = i / args.width, x = i % args.width;
-      const int64_t sample = tile.sample + s;
-      const bool exists = sample >= 0 && sample < args.count;
-      const bool up = exists && args.spins[(sample * args.height + tile.y) * args.width + x] > 0;
+      const int64_t sample = sample_of(tile, s);
+      const bool up = exists(args, sample) && args.spins[(sample * args.height + tile.y) * args.width + x] > 0;
       row[s * args.spin_stride + x] = up ? kSpinUp : kSpinDown;
     }
     return;
   }
   const int begin = tile.y * args.width, blocks = (begin + args.width - 1) / 4 - begin / 4 + 1;
-  uint32_t* words = word_row(args, tile);
+  const uint64_t index = first_index(args) + static_cast<uint64_t>(sample_of(tile, 0));
+  uint32_t* words = word_row<P>(args, tile);
+#pragma unroll 1
   for (int i = threadIdx.x; i < blocks * kConvSamples; i += kConvThreads) {
     const int s = i % kConvSamples, block = begin / 4 + i / kConvSamples;
-    const PhiloxWords four = philox(args.seed, tile.index + s, block, kSpinStream);
+    const PhiloxWords four = philox(args.seed, index + s, block, kSpinStream);
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       const int x = 4 * block + j - begin;
@@ -45,35 +51,40 @@ __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& 
   }
 }
 
-// ln q of a row, for one sample and every 16th site, and what the caller gets of the row.
-__device__ __forceinline__ double end_row(const ConvArgs& args, const ConvTile& tile) {
-  const float* logits = logit_row(args, tile);
-  const unsigned char* row = spin_row(args, tile, tile.y) + args.k;
-  double log_q = 0.0;
+// Adds a row to this thread's part of ln q, one sample and every 16th site, and gives the caller what it gets of the
+// row.
+template <class P>
+__device__ __forceinline__ void end_row(const ConvArgs& args, const ConvTile& tile) {
+  const float* logits = logit_row<P>(args, tile);
+  const unsigned char* row = spin_row<P>(args, tile, tile.y) + args.k;
+  double* part = reinterpret_cast<double*>(tile.shared + args.log_q_at) + threadIdx.x;
+  double log_q = tile.y ? *part : 0.0;
   const int own = threadIdx.x % kConvSamples;
+#pragma unroll 1
   for (int x = threadIdx.x / kConvSamples; x < args.width; x += kConvThreads / kConvSamples)
     log_q += log_sigmoid_term(logits[x * kConvSamples + own], row[own * args.spin_stride + x] == kSpinUp);
+  *part = log_q;
   float* kept = args.layer[args.depth - 1].kept;
-  if (args.given && !kept) return log_q;
+  if (args.given && !kept) return;
+#pragma unroll 1
   for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) {
     const int s = i / args.width, x = i % args.width;
-    const int64_t sample = tile.sample + s;
-    if (sample < 0 || sample >= args.count) continue;
+    const int64_t sample = sample_of(tile, s);
+    if (!exists(args, sample)) continue;
     const int64_t at = (sample * args.height + tile.y) * args.width + x;
     if (!args.given) args.spins[at] = row[s * args.spin_stride + x] == kSpinUp ? 1 : -1;
     if (kept) kept[at] = logits[x * kConvSamples + s];
   }
-  return log_q;
 }
 
 // Adds up what the threads have of ln q, in one order.
-__device__ __forceinline__ void write_log_q(const ConvArgs& args, const ConvTile& tile, double log_q) {
-  double* parts = reinterpret_cast<double*>(tile.shared + args.log_q_at);
-  parts[threadIdx.x] = log_q;
+__device__ __forceinline__ void write_log_q(const ConvArgs& args, const ConvTile& tile) {
   __syncthreads();  // all parts
-  const int64_t sample = tile.sample + threadIdx.x;
-  if (threadIdx.x >= kConvSamples || sample < 0 || sample >= args.count) return;
+  const int64_t sample = sample_of(tile, threadIdx.x);
+  if (threadIdx.x >= kConvSamples || !exists(args, sample)) return;
+  const double* parts = reinterpret_cast<const double*>(tile.shared + args.log_q_at);
   double sum = 0.0;
+#pragma unroll 1
   for (int i = threadIdx.x; i < kConvThreads; i += kConvSamples) sum += parts[i];
   args.log_q[sample] = sum;
 }
@@ -86,33 +97,31 @@ __global__ void __launch_bounds__(kConvThreads, P::kBlocks) conv_sample_kernel(c
   tile.work = args.workspace + blockIdx.x * args.workspace_stride;
   tile.warp = threadIdx.x / 32;
   tile.lane = threadIdx.x % 32;
+#pragma unroll 1
   for (int i = threadIdx.x; i < args.constants_count; i += kConvThreads)
     reinterpret_cast<float*>(shared + args.constants_at)[i] = args.constants[i];
+#pragma unroll 1
   for (int i = threadIdx.x; i < args.first_left * 32; i += kConvThreads)
     reinterpret_cast<uint2*>(shared + args.first_at)[i] = args.first[i];
   for (int y = 0; y <= args.k; ++y)  // the sites beside the lattice stay 0
-    for (int i = threadIdx.x; i < kConvSamples * args.spin_stride; i += kConvThreads) spin_row(args, tile, y)[i] = 0;
+#pragma unroll 1
+    for (int i = threadIdx.x; i < kConvSamples * args.spin_stride; i += kConvThreads) spin_row<P>(args, tile, y)[i] = 0;
   __syncthreads();  // constants, weights and spins
 
-  const uint64_t begin = args.first_sample + (args.step ? static_cast<uint64_t>(*args.step) : 0u);
-  const int offset = static_cast<int>(begin % kConvSamples);  // a tile begins at a multiple of its size
-  const int64_t tiles = (offset + args.count + kConvSamples - 1) / kConvSamples;
+  tile.offset = static_cast<int>(first_index(args) % kConvSamples);  // a tile begins at a multiple of its size
   int turn = 0;
-  for (int64_t t = blockIdx.x; t < tiles; t += gridDim.x) {
-    tile.sample = t * kConvSamples - offset;
-    tile.index = begin + static_cast<uint64_t>(tile.sample);
-    double log_q = 0.0;
+  for (tile.number = blockIdx.x; sample_of(tile, 0) < args.count; tile.number += gridDim.x) {
     for (tile.y = 0; tile.y < args.height; ++tile.y) {
-      first_layer_rows(args, tile);
+      first_layer_rows<P>(args, tile);
       for (int l = 1; l + 1 < args.depth; ++l) hidden_layer_rows<P>(args, tile, args.layer[l], turn);
       __syncthreads();  // sums and logits are there, the stages are free
-      begin_row(args, tile);
+      begin_row<P>(args, tile);
       copy_async_wait<0>();  // this thread's sums; the first barrier of the scan covers the rest
       scan_row<P>(args, tile);
-      log_q += end_row(args, tile);
+      end_row<P>(args, tile);
       if (args.depth > 1) last_layer_rows<P>(args, tile, args.layer[args.depth - 1], turn);
     }
-    write_log_q(args, tile, log_q);
+    write_log_q(args, tile);
   }
 }
 

@@ -35,19 +35,22 @@ __device__ __forceinline__ void add_site_product(const ConvArgs& args, const Con
 }
 
 // This lane's sums of a layer at site x of the row, tile 0; further tiles are 32 apart.
+template <class P>
 __device__ __forceinline__ float4* sums_of(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
                                            int x) {
-  if (args.big) return reinterpret_cast<float4*>(tile.work + layer.sums) + int64_t(x) * layer.tiles * 32 + tile.lane;
+  if (P::kBig) return reinterpret_cast<float4*>(tile.work + layer.sums) + int64_t(x) * layer.tiles * 32 + tile.lane;
   return reinterpret_cast<float4*>(tile.shared + layer.ring) + x % layer.ring_slots * layer.tiles * 32 + tile.lane;
 }
 
 // Starts the copies of this lane's sums at site x to the ring.
+template <class P>
 __device__ __forceinline__ void fetch_sums(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
                                            int x) {
-  if (args.big || x >= args.width) return;
+  if (P::kBig || x >= args.width) return;
   const float4* from =
       reinterpret_cast<const float4*>(tile.work + layer.sums) + int64_t(x) * layer.tiles * 32 + tile.lane;
-  float4* to = sums_of(args, tile, layer, x);
+  float4* to = sums_of<P>(args, tile, layer, x);
+#pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) copy_async16(to + n * 32, from + n * 32, true);
 }
 
@@ -57,8 +60,8 @@ __device__ __forceinline__ void keep(const ConvArgs& args, const ConvTile& tile,
   const int c = n * 8 + 2 * (tile.lane % 4);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int64_t sample = tile.sample + tile.lane / 4 + 8 * half;
-    if (sample < 0 || sample >= args.count) continue;
+    const int64_t sample = sample_of(tile, tile.lane / 4 + 8 * half);
+    if (!exists(args, sample)) continue;
     float* to = kept + ((sample * args.height + tile.y) * args.width + x) * channels + c;
     if (c < channels) to[0] = z[2 * half];
     if (c + 1 < channels) to[1] = z[2 * half + 1];
@@ -83,7 +86,7 @@ __device__ __forceinline__ void pass_on(const ConvArgs& args, const ConvTile& ti
                                         const float (&z)[4]) {
   if (l + 1 == args.depth) {  // a single layer: channel 0 is the logit
     if (n == 0 && tile.lane % 4 == 0) {
-      float* to = logit_row(args, tile) + x * kConvSamples + tile.lane / 4;
+      float* to = logit_row<P>(args, tile) + x * kConvSamples + tile.lane / 4;
       to[0] = z[0];
       to[8] = z[2];
     }
@@ -99,15 +102,18 @@ __device__ __forceinline__ void pass_on(const ConvArgs& args, const ConvTile& ti
 template <class P>
 __device__ __forceinline__ void first_layer_site(const ConvArgs& args, const ConvTile& tile, int x) {
   const ConvLayerArgs& layer = args.layer[0];
-  const float4* sums = sums_of(args, tile, layer, x);
-  const unsigned char* row = spin_row(args, tile, tile.y) + x;
+  const float4* sums = sums_of<P>(args, tile, layer, x);
+  const unsigned char* row = spin_row<P>(args, tile, tile.y) + x;
   const uint2* weights = reinterpret_cast<const uint2*>(tile.shared + args.first_at) + tile.lane;
+#pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) {
     const float4 from = sums[n * 32];
     float z[4] = {from.x, from.y, from.z, from.w}, added[4] = {};
+#pragma unroll 1
     for (int chunk = 0; chunk < args.left_chunks; ++chunk) {
       uint32_t a[4];
       spin_fragment(a, row + 16 * chunk, args.spin_stride, tile.lane);
+#pragma unroll 1
       for (int piece = 0; piece < args.pieces; ++piece) {
         const uint2 w = weights[((chunk * args.pieces + piece) * layer.tiles + n) * 32];
         const uint32_t b[2] = {w.x, w.y};
@@ -118,7 +124,7 @@ __device__ __forceinline__ void first_layer_site(const ConvArgs& args, const Con
     for (int e = 0; e < 4; ++e) z[e] += added[e];
     pass_on<P>(args, tile, 0, x, n, z);
   }
-  fetch_sums(args, tile, layer, x + layer.ring_slots);
+  fetch_sums<P>(args, tile, layer, x + layer.ring_slots);
 }
 
 // Pointwise product, whose input lies in the buffer for it, and the activation after it.
@@ -126,6 +132,7 @@ template <class P>
 __device__ __forceinline__ void mix_site(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
                                          int x) {
   const int pairs = (layer.chunks + 1) / 2;
+#pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) {
     const float2 bias =
         *reinterpret_cast<const float2*>(constants(args, tile, layer.mix_bias) + n * 8 + 2 * (tile.lane % 4));
@@ -140,7 +147,8 @@ template <class P>
 __device__ __forceinline__ void hidden_layer_site(const ConvArgs& args, const ConvTile& tile, int l, int x) {
   const ConvLayerArgs& layer = args.layer[l];
   const int pairs = (layer.chunks + 1) / 2;
-  const float4* sums = sums_of(args, tile, layer, x);
+  const float4* sums = sums_of<P>(args, tile, layer, x);
+#pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) {
     const float4 from = sums[n * 32];
     float z[4] = {from.x, from.y, from.z, from.w};
@@ -154,7 +162,7 @@ __device__ __forceinline__ void hidden_layer_site(const ConvArgs& args, const Co
     }
     pass_on<P>(args, tile, l, x, n, z);
   }
-  fetch_sums(args, tile, layer, x + layer.ring_slots);
+  fetch_sums<P>(args, tile, layer, x + layer.ring_slots);
 }
 
 // A site's input of a hidden layer goes into the sums of the sites on its right: tap after tap and tile after tile,
@@ -164,12 +172,14 @@ __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile
                                             int x) {
   const int jobs = min(args.k, args.width - 1 - x) * layer.tiles, pairs = (layer.chunks + 1) / 2;
   const uint4* input = reinterpret_cast<const uint4*>(tile.shared + layer.site) + tile.lane;
+#pragma unroll 1
   for (int c0 = 0; c0 < layer.chunks; c0 += 4) {
     typename P::A a[4];
 #pragma unroll
     for (int c = 0; c < 4; ++c)
       if (c0 + c < layer.chunks) a[c] = P::load(input[(c0 + c) * 32]);
     const bool more = c0 + 2 < layer.chunks;
+#pragma unroll 2
     for (int job = tile.warp; job < jobs; job += kConvWarps - 1) {
       const int64_t base = layer.scan_weights + int64_t(layer.tiles + job) * pairs + c0 / 2;
       const bool cached = base + 2 <= args.cached;
@@ -183,7 +193,7 @@ __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile
       if (c0 + 1 < layer.chunks) P::multiply(odd, a[1], P::weights(w0.z, w0.w));
       if (more) P::multiply(even, a[2], P::weights(w1.x, w1.y));
       if (c0 + 3 < layer.chunks) P::multiply(odd, a[3], P::weights(w1.z, w1.w));
-      float4* to = sums_of(args, tile, layer, x + 1 + job / layer.tiles) + job % layer.tiles * 32;
+      float4* to = sums_of<P>(args, tile, layer, x + 1 + job / layer.tiles) + job % layer.tiles * 32;
       const float4 z = *to;
       *to = make_float4(z.x + (even[0] + odd[0]), z.y + (even[1] + odd[1]), z.z + (even[2] + odd[2]),
                         z.w + (even[3] + odd[3]));
@@ -194,13 +204,14 @@ __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile
 // The last warp: the site's input of the last layer goes into the logits of this row, and the spin is drawn.
 template <class P>
 __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& tile, int x) {
-  float* logits = logit_row(args, tile) + x * kConvSamples;
+  float* logits = logit_row<P>(args, tile) + x * kConvSamples;
   float logit = 0.0f;
   if (args.depth == 1) {
     logit = logits[tile.lane % 16];
   } else {
     const ConvLayerArgs& layer = args.layer[args.depth - 1];
     const int pairs = (layer.chunks + 1) / 2;
+#pragma unroll 1
     for (int n = 0; n < args.reach_tiles; ++n) {
       float z[4] = {};
       add_site_product<P>(args, tile, layer, layer.site, layer.scan_weights + int64_t(n) * pairs, z);
@@ -219,8 +230,8 @@ __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& 
     }
   }
   if (args.given || tile.lane >= kConvSamples) return;
-  const bool up = draw_spin(logit, word_row(args, tile)[x * kConvSamples + tile.lane]);
-  spin_row(args, tile, tile.y)[tile.lane * args.spin_stride + args.k + x] = up ? kSpinUp : kSpinDown;
+  const bool up = draw_spin(logit, word_row<P>(args, tile)[x * kConvSamples + tile.lane]);
+  spin_row<P>(args, tile, tile.y)[tile.lane * args.spin_stride + args.k + x] = up ? kSpinUp : kSpinDown;
 }
 
 // Draws row y. This row's logits, words and given spins are there, sums of all layers are there or on their way.
