@@ -127,7 +127,6 @@ def conv_scan_kernel(
             for j in range(1, left + 1):
                 s = tl.load(p_spins + (o_b * sites + site - j), mask=m_b, other=0).to(tl.float32)
                 logit += s * tl.load(p_first + j)
-        tl.store(p_logit, logit, mask=m_b)
         p_s = p_spins + (o_b * sites + site)
         if GIVEN:
             up = tl.load(p_s, mask=m_b, other=0) > 0
@@ -136,6 +135,7 @@ def conv_scan_kernel(
             tl.store(p_s, tl.where(up, 1, -1).to(tl.int8), mask=m_b)
         log_q += log_probability(logit, up)
         tl.debug_barrier()
+        tl.store(p_logit, logit, mask=m_b)  # not before all threads that hold a copy of it have read the prefix there
     tl.store(p_log_q + o_b, log_q, mask=m_b)
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vanfast.backends.engines.base import Drawn, Engine
-from vanfast.kernels._dot import rounded
+from vanfast.kernels._dot import check, rounded
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv, pack
 from vanfast.kernels.conv_scan import TILE, ConvScanShape, ConvScanWeights, conv_scan, own_row
@@ -78,6 +78,7 @@ class TritonConv(Engine):
         return Drawn(spins[lead:], log_q[lead:], tuple(z[lead:] for z in kept))
 
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
+        check("spins", spins, (torch.int8,), (None, self.num_sites))
         spins = spins.contiguous()
         return Drawn(spins, *self._run(spins, 0, 0, None, keep, given=True))
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from vanfast.backends.engines.base import Drawn, Engine
-from vanfast.kernels._dot import rounded
+from vanfast.kernels._dot import check, rounded
 from vanfast.kernels.masked import masked, pack
 from vanfast.kernels.masked_scan import TILE, MaskedScanTables, masked_scan
 from vanfast.networks.plan import MaskedPlan, Plan
@@ -91,6 +91,7 @@ class TritonMasked(Engine):
         return Drawn(spins, log_q[lead:], tuple(z[lead:] for z in kept))
 
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
+        check("spins", spins, (torch.int8,), (None, self.num_sites))
         drawn = spins.contiguous() if self._order is None else spins[:, self._order].contiguous()
         return Drawn(spins, *self._run(drawn, 0, 0, None, keep, given=True))
 

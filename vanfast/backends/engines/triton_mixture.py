@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from vanfast.backends.engines.base import Drawn, Engine
+from vanfast.kernels._dot import check
 from vanfast.kernels.mixture_scan import mixture_scan
 from vanfast.networks.plan import MixturePlan, Plan
 
@@ -36,6 +37,7 @@ class TritonMixture(Engine):
         return self._run(spins, seed, first, step, given=False)
 
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
+        check("spins", spins, (torch.int8,), (None, self.num_sites))
         return self._run(spins.contiguous(), 0, 0, None, given=True)
 
     def _run(self, spins: Tensor, seed: int, first: int, step: Tensor | None, given: bool) -> Drawn:
