@@ -24,7 +24,7 @@ struct MaskedCall {
 struct MaskedSingle {
   int sites;
   int splits;             // bf16 products that make up a weight: 3, 2 or 1
-  const void* prefix;     // [block][word < block][step 2][tile 2][splits][lane 32] uint4
+  const void* prefix;     // [block][word < block, made even][step 2][tile 2][splits][lane 32] uint4
   const float* diagonal;  // [block][32 * 32 weights, then 32 biases]
 };
 

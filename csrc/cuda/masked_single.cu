@@ -4,10 +4,9 @@
 //
 // Blocks are 32 sites. A warp owns 32 samples, a lane draws one; a thread block is `groups` warps that share nothing
 // but the weights. These come as one stream of chunks through a ring of shared memory, one barrier a chunk: for block B
-// its B chunks of 32 x 32 finished weights, then its diagonal chunk with the biases; then the next block, the next
-// tile. prefix: [32 units x 32 samples] in registers, 16 x 8 x 16 products on tensor cores. Spins are exact in bf16, so
-// W is a
-//   sum of 3 bf16 numbers in fp32, of 2 in tf32 (11 bits), and 1 in bf16: all products exact, sums in fp32.
+// its B words of 32 x 32 finished weights, two a chunk, then its diagonal chunk with the biases; then the next block.
+// prefix: [32 units x 32 samples] in registers, 16 x 8 x 16 products on tensor cores. Spins are exact in bf16, so W as
+//   a sum of 3 bf16 numbers in fp32, of 2 in tf32 (11 bits), 1 in bf16 gives exact products; their sums are fp32.
 // scan: 8 sites at a time in registers; then their 8 spins are pushed to the block's later units in shared memory, each
 //   lane in its own column.
 // A column of a product does not depend on the other columns, so a sample depends neither on its tile nor on the batch.
@@ -15,10 +14,11 @@
 // Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
 //
 // Floor on H200 for N = 1024, batch 131,072: 3 products of N^2 / 2 multiply-adds, 4.1e14 operations = 0.42 ms at 989
-// TFLOP/s. mma.sync reaches about 60 % of that. A block at B = 16 is 768 products (4900 cycles of a quarter of a
-// multiprocessor) and about 3000 instructions of scan, which overlap among the four warps of a quarter: 0.9 ms, 45 %.
-// Weights: 3.2 MB per tile of 256 samples from L2, 1.6 GB in all, 0.3 ms at 5.5 TB/s, hidden by the ring.
-// SK, N = 20, batch 10,000: one block, no product; 20 dependent draws of about 150 cycles: 2 us and the launch.
+// TFLOP/s; mma.sync reaches about 60 % of that, 0.7 ms. Instructions of a warp (counted in SASS): 110 a word, 90 a
+// chunk, 770 for 8 sites, so 1.8e5 a tile of 32 samples, 7.8 tiles a scheduler: 0.8 ms. The two overlap among the four
+// warps of a scheduler; predicted 1.0 ms, 42 %. Weights: 3.2 MB for 256 samples from L2, 1.6 GB in all, 0.3 ms at 5.5
+// TB/s. SK, N = 20, batch 10,000: one block, no product; 20 dependent draws of about 150 cycles: 2 us and the launch.
+// SK, N = 100, batch 100,000: 1.4e4 instructions a tile, 5.9 tiles a scheduler: 50 us.
 #include <algorithm>
 #include <stdexcept>
 
@@ -36,20 +36,35 @@ constexpr int kColumns = kWarp / 8;  // 8-column tiles of a warp
 constexpr int kSteps = kSites / 16;  // products along a word
 constexpr int kRow = kWarp + 1;      // of pre-activations: lanes reach any row or column without conflicts
 constexpr int kDiagonal = kSites * kSites + kSites;
-constexpr int kStages = 4;
+constexpr int kWords = 2;  // words of sites in a chunk: a barrier and the copying cost as much as a third of a word
+constexpr int kStages = 3;
 
 template <int kSplits>
-constexpr int kChunkBytes = kSteps * kTiles * kSplits * kWarp * 16;
+constexpr int kWordBytes = kSteps * kTiles * kSplits * kWarp * 16;
+template <int kSplits>
+constexpr int kChunkBytes = kWords * kWordBytes<kSplits>;
 template <int kSplits>
 constexpr int kStageBytes = kChunkBytes<kSplits> > kDiagonal * 4 ? kChunkBytes<kSplits> : kDiagonal * 4;
 
-// Position in the stream of chunks.
+__host__ __device__ constexpr int chunks_before(int block) { return (block + kWords - 1) / kWords; }
+
+// All chunks of a tile: sum over blocks B of chunks_before(B) + 1.
+__device__ inline int64_t chunks_in_tile(int blocks) {
+  static_assert(kWords == 2);
+  return int64_t(blocks / 2) * ((blocks + 1) / 2) + blocks;
+}
+
+// Position in the stream: block B has chunks 0 .. chunks_before(B) - 1 of finished weights, then the diagonal one.
 struct Cursor {
-  int block = 0, word = 0;
+  int block = 0, chunk = 0;
+  int64_t passed = 0;  // chunks of finished weights of this tile
   __device__ void advance(int blocks) {
-    if (++word <= block) return;
-    word = 0;
-    if (++block == blocks) block = 0;
+    if (chunk++ < chunks_before(block)) {
+      ++passed;
+      return;
+    }
+    chunk = 0;
+    if (++block == blocks) block = 0, passed = 0;
   }
 };
 
@@ -65,11 +80,10 @@ struct Weights {
 
   __device__ void ask() {
     if (left > 0) {
-      const bool last = next.word == next.block;
+      const bool last = next.chunk == chunks_before(next.block);
       const int bytes = last ? kDiagonal * 4 : kChunkBytes<kSplits>;
-      const int64_t chunk = int64_t(next.block) * (next.block - 1) / 2 + next.word;
       const unsigned char* from = last ? reinterpret_cast<const unsigned char*>(diagonal) + int64_t(next.block) * bytes
-                                       : prefix + chunk * bytes;
+                                       : prefix + next.passed * bytes;
       unsigned char* to = ring + fill * kStageBytes<kSplits>;
       for (int i = 16 * threadIdx.x; i < bytes; i += 16 * blockDim.x) copy_async16(to + i, from + i, true);
       next.advance(blocks);
@@ -187,12 +201,8 @@ __global__ void __launch_bounds__(256, 2) masked_single_kernel(MaskedSingle net,
   const SpinRows spins = {call.spins, call.order, call.count, net.sites};
   const uint64_t first = call.first + (call.step ? static_cast<uint64_t>(*call.step) : 0);
 
-  Weights<kSplits> weights = {static_cast<const unsigned char*>(net.prefix),
-                              net.diagonal,
-                              ring,
-                              blocks,
-                              my_tiles * (int64_t(blocks) * (blocks + 1) / 2),
-                              {}};
+  Weights<kSplits> weights = {
+      static_cast<const unsigned char*>(net.prefix), net.diagonal, ring, blocks, my_tiles * chunks_in_tile(blocks), {}};
   for (int i = 0; i < kStages - 1; ++i) weights.ask();
 
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
@@ -202,7 +212,12 @@ __global__ void __launch_bounds__(256, 2) masked_single_kernel(MaskedSingle net,
       const uint32_t given = call.given ? load_word(spins, n0, block, lane) : 0u;
       if (block > 0) {
         float z[kTiles][kColumns][4] = {};
-        for (int word = 0; word < block; ++word) multiply<kSplits>(z, weights.take(), bits + word * tile_samples, lane);
+        for (int chunk = 0; chunk < chunks_before(block); ++chunk) {
+          const unsigned char* words = weights.take();
+#pragma unroll 1
+          for (int word = kWords * chunk; word < min(block, kWords * (chunk + 1)); ++word, words += kWordBytes<kSplits>)
+            multiply<kSplits>(z, words, bits + word * tile_samples, lane);
+        }
         spread(z, rows, lane);
       }
       const float* diagonal = reinterpret_cast<const float*>(weights.take());  // its barrier lies behind `spread`, too

@@ -41,7 +41,7 @@ __device__ float total(float x) {
 }
 
 template <int kLanes>
-__global__ void __launch_bounds__(128) mixture_scan_kernel(Mixture net, MaskedCall call) {
+__global__ void __launch_bounds__(128, 6) mixture_scan_kernel(Mixture net, MaskedCall call) {
   VANFAST_SHARED(shared);
   double* a = reinterpret_cast<double*>(shared) + threadIdx.x;  // a[j * blockDim.x]: component kLanes * j + lane
   const int lane = threadIdx.x % kLanes, own = threadIdx.x / kLanes, samples = blockDim.x / kLanes;

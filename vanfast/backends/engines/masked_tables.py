@@ -43,14 +43,15 @@ def entries(rows: Ints, columns: Ints, row_end: int, column_end: int, width: int
 
 def single_tables(sites: int) -> tuple[Ints, Ints]:
     """Indices into [weights of N x N, N biases, 0] of masked_single.cu: prefix [word, step 2, tile 2, 32, 4, 2], of the
-    words 0 .. B - 1 of block 1, of block 2, ...; and diagonal [block, 32 * 32 + 32]."""
+    words 0 .. B - 1 of block 1, of block 2, ..., with a word of zeros behind an odd number of them; and diagonal
+    [block, 32 * 32 + 32]."""
     blocks, zero = -(-sites // WORD), sites * sites + sites
     row, column = spin_fragment()
-    pairs = np.array([(block, word) for block in range(blocks) for word in range(block)]).reshape(-1, 2)
+    pairs = np.array([(block, word) for block in range(blocks) for word in range(block + block % 2)]).reshape(-1, 2)
     block, word = (pairs[:, i].reshape(-1, 1, 1, 1, 1, 1) for i in range(2))
     step, tile = np.arange(2).reshape(2, 1, 1, 1, 1), np.arange(2).reshape(2, 1, 1, 1)
     rows, columns = WORD * block + TILE * tile + row, WORD * word + TILE * step + column
-    prefix = entries(rows, columns, sites, sites, sites, 0, zero)
+    prefix = np.where(word < block, entries(rows, columns, sites, sites, sites, 0, zero), zero)
     at, unit = WORD * np.arange(blocks)[:, None, None], np.arange(WORD)
     diagonal = entries(at + unit[:, None], at + unit, sites, sites, sites, 0, zero).reshape(blocks, -1)
     own = at[:, :, 0] + unit
