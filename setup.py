@@ -90,6 +90,11 @@ def nvcc_command(nvcc: str, source: str, product: str) -> list[str]:
     ]
 
 
+def objects_of(folder: str, ext: Pybind11Extension) -> str:
+    """Where an extension's objects go: kernels for other GPUs are other objects."""
+    return os.path.join(folder, "cuda-" + "-".join(CUDA_ARCHS)) if ext.name == "vanfast._cuda" else folder
+
+
 class BuildExt(build_ext):
     """Compiles sources whose objects are out of date, in parallel (MAX_JOBS, default: all cores).
 
@@ -128,11 +133,22 @@ class BuildExt(build_ext):
     def build_extension(self, ext):
         start = start_of_build()
         temporary = self.build_temp
-        if ext.name == "vanfast._cuda":  # objects for other GPUs are other objects
-            self.build_temp = os.path.join(temporary, "cuda-" + "-".join(CUDA_ARCHS))
+        self.build_temp = objects_of(temporary, ext)
         super().build_extension(ext)
         self.build_temp = temporary
         os.utime(self.get_ext_fullpath(ext.name), (start, start))
+
+
+class CudaObjects(BuildExt):
+    """Brings the objects of csrc/cuda/*.cu up to date and prints their paths, for who wants to look inside."""
+
+    description = "compile the CUDA kernels and print where the objects are"
+
+    def build_extension(self, ext):
+        if ext.name != "vanfast._cuda":
+            return
+        kernels = [source for source in ext.sources if source.endswith(".cu")]
+        print(*self.compiler.compile(kernels, output_dir=objects_of(self.build_temp, ext)), sep="\n")
 
 
 HEADERS = ["setup.py", *files("csrc", "*.h", "*.inl", "*.cuh")]
@@ -172,5 +188,5 @@ setup(
     packages=[*find_packages(include=["vanfast", "vanfast.*"]), "vanfast.kernels"],
     package_dir={"vanfast.kernels": "kernels"},
     ext_modules=[cpu_extension(), *([cuda_extension(NVCC)] if NVCC else [])],
-    cmdclass={"build_ext": BuildExt},
+    cmdclass={"build_ext": BuildExt, "cuda_objects": CudaObjects},
 )

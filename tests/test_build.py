@@ -53,16 +53,60 @@ def test_build_holds_every_python_file_with_types(tmp_path, tracked):
         for home, target in homes.items()
         if name.startswith(home) and (ROOT / name).exists()
     }
-    assert {"vanfast/py.typed", "vanfast/_cpu.pyi", "vanfast/exact/__init__.py", "vanfast/kernels/__init__.py"} <= expected
+    assert {
+        "vanfast/py.typed",
+        "vanfast/_cpu.pyi",
+        "vanfast/exact/__init__.py",
+        "vanfast/kernels/__init__.py",
+    } <= expected
     assert expected <= built
     assert {Path(name).parts[0] for name in built} == {"vanfast"}
 
 
+def set_up(*arguments, **variables):
+    """`setup.py`, with no nvcc but what the variables name."""
+    environment = {name: value for name, value in os.environ.items() if name not in ("CUDA_HOME", "CUDA_PATH")}
+    environment |= {"PATH": "/usr/bin:/bin"} | variables
+    command = [sys.executable, "setup.py", "-q", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment)
+
+
+def test_cuda_can_be_demanded_and_forbidden(tmp_path):
+    done = set_up("cuda_objects", VANFAST_CUDA="0")
+    assert (done.returncode, done.stdout) == (0, "")
+    done = set_up("cuda_objects", VANFAST_CUDA="yes")
+    assert done.returncode != 0
+    assert "VANFAST_CUDA is 'yes'; 1 demands nvcc" in done.stderr
+    # What is called nvcc is asked where its toolkit is, and believed.
+    nvcc = tmp_path / "bin" / "nvcc"
+    nvcc.parent.mkdir()
+    nvcc.write_text(f"#!/bin/sh\necho '#$ TOP={tmp_path}/toolkit' >&2\n")
+    nvcc.chmod(0o755)
+    done = set_up("cuda_objects", CUDA_HOME=str(tmp_path))
+    assert done.returncode != 0
+    assert f"belongs to {tmp_path}/toolkit, which lacks cuda_runtime.h" in done.stderr
+    if not Path("/usr/local/cuda/bin/nvcc").exists():
+        done = set_up("cuda_objects", VANFAST_CUDA="1")
+        assert "VANFAST_CUDA=1, but no nvcc was found" in done.stderr
+        assert set_up("cuda_objects").stdout == ""
+
+
 @pytest.mark.slow
 def test_wheel_from_sdist_installs_and_runs(sdist, tmp_path):
-    """Without network: with the build tools and libraries of this environment, but none of its vanfast."""
+    """Without network: with the build tools and libraries of this environment, but none of its vanfast; without the minutes for CUDA."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    run(*pip, "wheel", "-q", "--no-deps", "--no-index", "--no-build-isolation", "-w", tmp_path, sdist)
+    run(
+        *pip,
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-index",
+        "--no-build-isolation",
+        "-w",
+        tmp_path,
+        sdist,
+        env=os.environ | {"VANFAST_CUDA": "0"},
+    )
     (wheel,) = tmp_path.glob("*.whl")
     run(*pip, "install", "-q", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
     options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(tmp_path / "site")}}
