@@ -1,6 +1,9 @@
 """Hamiltonians that energy kernels stumble over, and the plain sum over bonds that they are compared with."""
 
+from collections.abc import Callable
+
 import numpy as np
+import pytest
 import torch
 
 from vanfast import hamiltonians as H
@@ -83,3 +86,44 @@ def assert_energies(energy: torch.Tensor, ham: H.Hamiltonian, spins: torch.Tenso
     assert energy.shape == expected.shape
     scale = 0.0 if is_integer(ham) else float(np.abs(ham.couplings).sum() + np.abs(ham.fields).sum())
     torch.testing.assert_close(energy.cpu(), expected, rtol=0, atol=1e-12 * scale)
+
+
+# A batch whose spins are more than 2^31 bytes, for each kind.
+LARGE = [
+    (H.IsingSquare(64, field=1.0), 2**19 + 77),
+    (H.EdwardsAnderson((64, 64), "gaussian"), 2**19 + 77),
+    (H.SherringtonKirkpatrick(1024), 2**21 + 77),
+    (H.CurieWeiss(4097, h=0.5), 2**19 + 77),
+]
+
+
+def need_a_gpu() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("torch sees no NVIDIA GPU on this machine")
+
+
+def assert_energies_past_2_31(evaluate: Callable[[torch.Tensor], torch.Tensor], index: int) -> None:
+    """Rows on both sides of byte 2^31, and the last ones, on a GPU."""
+    need_a_gpu()
+    ham, count = LARGE[index]
+    assert count * ham.num_sites > 2**31
+    generator = torch.Generator("cuda").manual_seed(index)
+    spins = torch.empty((count, ham.num_sites), dtype=torch.int8, device="cuda")
+    for part in spins.split(2**17):
+        part.random_(0, 2, generator=generator).mul_(2).sub_(1)
+    energy = evaluate(spins)
+    for first in (0, 2**31 // ham.num_sites - 40, count - 80):
+        assert_energies(energy[first : first + 80], ham, spins[first : first + 80].cpu())
+
+
+def assert_captured(evaluate: Callable[[torch.Tensor], torch.Tensor], ham: H.Hamiltonian) -> None:
+    """A captured evaluation, replayed on other spins, gives theirs."""
+    need_a_gpu()
+    spins, others = (draw_spins(300, ham.num_sites, seed=seed).cuda() for seed in (1, 2))
+    evaluate(spins)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        energy = evaluate(spins)
+    spins.copy_(others)
+    graph.replay()
+    assert_energies(energy, ham, others.cpu())

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
 
 from tests.cuda.conftest import Cuda
-from tests.energy_systems import NAMES, SYSTEMS, assert_energies, draw_spins, random_graph
+from tests.energy_systems import (
+    LARGE,
+    NAMES,
+    SYSTEMS,
+    assert_captured,
+    assert_energies,
+    assert_energies_past_2_31,
+    draw_spins,
+    random_graph,
+)
 from vanfast import hamiltonians as H
 from vanfast import store
 from vanfast.backends.engines import cuda_energy
@@ -135,6 +146,37 @@ def test_arguments_that_do_not_fit_are_refused(cuda: Cuda) -> None:
         cuda.module.bond_energy(planes=0, count=1, num_sites=0, edges=0, couplings=0, num_bonds=0, **where)
     with pytest.raises(ValueError, match=r"does not fit|do not fit"):
         cuda.module.pattern_energy(spins=0, count=1, num_sites=2_000_000, patterns=1, bits=0, values=0, **where)
+
+
+@pytest.fixture
+def gpu_module() -> ModuleType:
+    module = pytest.importorskip("vanfast._cuda", reason="vanfast was built without nvcc")
+    if module.device_count() == 0:
+        pytest.skip(f"no GPU: {module.device_error()}")
+    return module
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("index", range(len(LARGE)), ids=lambda index: LARGE[index][0].describe())
+def test_indices_past_2_31(gpu_module: ModuleType, index: int) -> None:
+    assert_energies_past_2_31(DeviceEnergy(LARGE[index][0], "cuda", gpu_module).evaluate, index)
+
+
+@pytest.mark.gpu
+def test_packing_past_2_31(gpu_module: ModuleType) -> None:
+    spins = torch.empty((2**19 + 77, 4099), dtype=torch.int8, device="cuda")
+    for part in spins.split(2**17):
+        part.random_(0, 2).mul_(2).sub_(1)
+    packed = pack_spins(spins, gpu_module)
+    np.testing.assert_array_equal(packed[-50:].cpu().numpy(), store.pack_spins(spins[-50:].cpu()))
+    assert torch.equal(unpack_spins(packed, 4099, gpu_module), spins)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("index", [LATTICE, BONDS, DENSE, PATTERNS], ids=lambda index: NAMES[index])
+def test_a_graph_holds_the_whole_evaluation(gpu_module: ModuleType, index: int) -> None:
+    ham = SYSTEMS[index][1]
+    assert_captured(DeviceEnergy(ham, "cuda", gpu_module).evaluate, ham)
 
 
 def _case(ham: H.Hamiltonian, count: int):

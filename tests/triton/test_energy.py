@@ -3,7 +3,15 @@
 import pytest
 import torch
 
-from tests.energy_systems import NAMES, SYSTEMS, assert_energies, draw_spins
+from tests.energy_systems import (
+    LARGE,
+    NAMES,
+    SYSTEMS,
+    assert_captured,
+    assert_energies,
+    assert_energies_past_2_31,
+    draw_spins,
+)
 from vanfast import hamiltonians as H
 from vanfast.backends.engines.energy_arrays import energy_kind
 from vanfast.backends.engines.triton_energy import DeviceEnergy
@@ -47,3 +55,16 @@ def test_other_spins_are_refused() -> None:
         model.evaluate(torch.ones(1, 4))
     with pytest.raises(ValueError, match=r"\[1, 5\], expected torch.int8 \[count, 4\]"):
         model.evaluate(torch.ones(1, 5, dtype=torch.int8))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("index", range(len(LARGE)), ids=lambda index: LARGE[index][0].describe())
+def test_indices_past_2_31(index: int) -> None:
+    assert_energies_past_2_31(DeviceEnergy(LARGE[index][0], "cuda").evaluate, index)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("index", [6, 25, 34, 37], ids=lambda index: NAMES[index])
+def test_a_graph_holds_the_whole_evaluation(index: int) -> None:
+    ham = SYSTEMS[index][1]
+    assert_captured(DeviceEnergy(ham, "cuda").evaluate, ham)
