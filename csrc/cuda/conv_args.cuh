@@ -33,11 +33,12 @@ struct ConvLayerArgs {
   int site;                   // shared: the site's input [chunks][512]
   int ring, ring_slots;       // shared: sums of the next sites [ring_slots][tiles][512]
   int pass_groups, pass_sites, tap_group,
-      tap_groups;  // of a product of rows: groups of 4 tiles and of 4 sites, taps of a stage
-  int64_t row_weights, scan_weights, mix_weights;  // fragments
-  int64_t rows;                                    // workspace: the input's activations [slots][chunks][width][512]
-  int64_t sums;                                    // workspace: what the rows above give [width][tiles][512]
-  float *kept, *kept_mix;                          // caller's pre-activations [count, height, width, out], or null
+      tap_groups;                 // of a product of rows: groups of 4 tiles and of 4 sites, taps of a stage
+  int scan_weights, mix_weights;  // fragments
+  int64_t row_weights;
+  int64_t rows;            // workspace: the input's activations [slots][chunks][width][512]
+  int64_t sums;            // workspace: what the rows above give [width][tiles][512]
+  float *kept, *kept_mix;  // caller's pre-activations [count, height, width, out], or null
 };
 
 struct ConvArgs {

@@ -70,9 +70,9 @@ ConvLayout sizes(const ConvShape& shape) {
     layer.slope = constants(from.in);
     layer.mix_bias = constants(from.residual ? from.in : 0);
     const int pairs = (layer.chunks + 1) / 2;
-    layer.mix_weights = layout.scan_fragments;
+    layer.mix_weights = static_cast<int>(layout.scan_fragments);
     if (from.residual) layout.scan_fragments += int64_t(layer.tiles) * pairs;
-    layer.scan_weights = layout.scan_fragments;
+    layer.scan_weights = static_cast<int>(layout.scan_fragments);
     layout.scan_fragments += int64_t(pairs) * (last ? a.reach_tiles : (shape.k + 1) * layer.tiles);
     layer.row_weights = layout.row_fragments;
     layout.row_fragments += int64_t(last ? 1 : shape.k) * layer.chunks * side * (layer.tiles / 2);

@@ -16,7 +16,8 @@ namespace vanfast {
 struct ConvTile {
   unsigned char *shared, *work;
   int number, offset;  // which tile, and how many samples before the call's first the first tile starts
-  int y, warp, lane;
+  int y, slot;         // the row, and y % (k + 1), its place among the rows that are kept
+  int warp, lane;
 };
 
 // Sample s of the tile, counted from the call's first, and whether the call has it.
@@ -28,15 +29,21 @@ __device__ __forceinline__ bool exists(const ConvArgs& args, int64_t sample) {
   return sample >= 0 && sample < args.count;
 }
 
+// The place of row y + dy, |dy| <= k, among k + 1 rows that are kept.
+__device__ __forceinline__ int slot_of(const ConvArgs& args, const ConvTile& tile, int dy) {
+  const int slot = tile.slot + dy;
+  return slot < 0 ? slot + args.k + 1 : slot > args.k ? slot - args.k - 1 : slot;
+}
+
 // The index of the call's first sample.
 __device__ __forceinline__ uint64_t first_index(const ConvArgs& args) {
   return args.first_sample + (args.step ? static_cast<uint64_t>(*args.step) : 0u);
 }
 
 template <class P>
-__device__ __forceinline__ unsigned char* spin_row(const ConvArgs& args, const ConvTile& tile, int y) {
+__device__ __forceinline__ unsigned char* spin_row(const ConvArgs& args, const ConvTile& tile, int slot) {
   unsigned char* rows = P::kBig ? tile.work + args.spins_row : tile.shared + args.spins_at;
-  return rows + int64_t(y % (args.k + 1)) * kConvSamples * args.spin_stride;
+  return rows + int64_t(slot) * kConvSamples * args.spin_stride;
 }
 
 template <class P>
@@ -49,8 +56,8 @@ __device__ __forceinline__ uint32_t* word_row(const ConvArgs& args, const ConvTi
   return reinterpret_cast<uint32_t*>(P::kBig ? tile.work + args.words_row : tile.shared + args.words_at);
 }
 
-__device__ __forceinline__ float* logit_ring(const ConvArgs& args, const ConvTile& tile, int y) {
-  return reinterpret_cast<float*>(tile.work + args.logit_ring) + int64_t(y % (args.k + 1)) * args.width * kConvSamples;
+__device__ __forceinline__ float* logit_ring(const ConvArgs& args, const ConvTile& tile, int slot) {
+  return reinterpret_cast<float*>(tile.work + args.logit_ring) + int64_t(slot) * args.width * kConvSamples;
 }
 
 __device__ __forceinline__ const float* constants(const ConvArgs& args, const ConvTile& tile, int at) {
@@ -78,7 +85,8 @@ __device__ __forceinline__ void first_layer_rows(const ConvArgs& args, const Con
       }
     }
     for (int dy = 1; dy <= above; ++dy) {
-      const unsigned char* row = spin_row<P>(args, tile, tile.y - dy) + x;  // column 0 is the site at x - k
+      const unsigned char* row =
+          spin_row<P>(args, tile, slot_of(args, tile, -dy)) + x;  // column 0 is the site at x - k
 #pragma unroll 1
       for (int chunk = 0; chunk < args.row_chunks; ++chunk) {
         uint32_t a[2][4];
@@ -147,9 +155,9 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
           copy_async16(to + i * 16, weights + from, true);
         }
         to += count * 16;
-        const uint4* active =
-            reinterpret_cast<const uint4*>(tile.work + layer.rows) +
-            (int64_t((top - stage.row) % layer.slots * layer.chunks + stage.chunk) * args.width + stage.site) * 32;
+        const int slot = layer.slots == 1 ? 0 : slot_of(args, tile, top - stage.row);
+        const uint4* active = reinterpret_cast<const uint4*>(tile.work + layer.rows) +
+                              (int64_t(slot * layer.chunks + stage.chunk) * args.width + stage.site) * 32;
 #pragma unroll 1
         for (int i = threadIdx.x; i < stage.sites * 32; i += kConvThreads) copy_async16(to + i * 16, active + i, true);
         copy_async_commit();
@@ -229,7 +237,7 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
 template <class P>
 __device__ __forceinline__ void hidden_layer_rows(const ConvArgs& args, const ConvTile& tile,
                                                   const ConvLayerArgs& layer, int& turn) {
-  product_of_rows<P>(args, tile, layer, tile.y - 1, min(args.k, tile.y), turn, [&](int x, int n, const float (&z)[4]) {
+  product_of_rows<P>(args, tile, layer, -1, min(args.k, tile.y), turn, [&](int x, int n, const float (&z)[4]) {
     float4* sums = reinterpret_cast<float4*>(tile.work + layer.sums) + tile.lane;
     const float* bias = constants(args, tile, layer.bias) + 2 * (tile.lane % 4);
     const float2 b = *reinterpret_cast<const float2*>(bias + n * 8);
@@ -244,16 +252,13 @@ __device__ __forceinline__ void last_layer_rows(const ConvArgs& args, const Conv
                                                 int& turn) {
   const int below = min(args.k, args.height - 1 - tile.y);
   if (below == 0) return;
-  product_of_rows<P>(args, tile, layer, tile.y, 1, turn, [&](int x, int n, const float (&z)[4]) {
+  product_of_rows<P>(args, tile, layer, 0, 1, turn, [&](int x, int n, const float (&z)[4]) {
     const float bias = *constants(args, tile, layer.bias);
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
       const int dy = n * 8 + 2 * (tile.lane % 4) + e % 2 + 1;
       if (dy > below) continue;
-      const int slot = tile.y % (args.k + 1) + dy;
-      float* to = reinterpret_cast<float*>(tile.work + args.logit_ring) +
-                  int64_t(slot - (slot > args.k ? args.k + 1 : 0)) * args.width * kConvSamples + x * kConvSamples +
-                  tile.lane / 4 + e / 2 * 8;
+      float* to = logit_ring(args, tile, slot_of(args, tile, dy)) + x * kConvSamples + tile.lane / 4 + e / 2 * 8;
       *to = (dy == args.k || tile.y == 0 ? bias : *to) + z[e];
     }
   });

@@ -12,7 +12,7 @@ template <class P>
 __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& tile) {
   for (int l = 0; l == 0 || l + 1 < args.depth; ++l)
 #pragma unroll 1
-    for (int x = 0; x < args.layer[l].ring_slots; ++x) fetch_sums<P>(args, tile, args.layer[l], x);
+    for (int x = 0; x < args.layer[l].ring_slots; ++x) fetch_sums<P>(args, tile, args.layer[l], x, x);
   unsigned char* weights = tile.shared + args.cached_at;
 #pragma unroll 1
   for (int i = threadIdx.x; i < args.cached * 32; i += kConvThreads)
@@ -21,12 +21,12 @@ __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& 
   float* logits = logit_row<P>(args, tile);
   if (args.depth > 1) {
     const float bias = *constants(args, tile, args.layer[args.depth - 1].bias);
-    const float* above = logit_ring(args, tile, tile.y);
+    const float* above = logit_ring(args, tile, tile.slot);
 #pragma unroll 1
     for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) logits[i] = tile.y ? above[i] : bias;
   }
   if (args.given) {
-    unsigned char* row = spin_row<P>(args, tile, tile.y) + args.k;
+    unsigned char* row = spin_row<P>(args, tile, tile.slot) + args.k;
 #pragma unroll 1
     for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) {
       const int s = i / args.width, x = i % args.width;
@@ -56,7 +56,7 @@ __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& 
 template <class P>
 __device__ __forceinline__ void end_row(const ConvArgs& args, const ConvTile& tile) {
   const float* logits = logit_row<P>(args, tile);
-  const unsigned char* row = spin_row<P>(args, tile, tile.y) + args.k;
+  const unsigned char* row = spin_row<P>(args, tile, tile.slot) + args.k;
   double* part = reinterpret_cast<double*>(tile.shared + args.log_q_at) + threadIdx.x;
   double log_q = tile.y ? *part : 0.0;
   const int own = threadIdx.x % kConvSamples;
@@ -111,6 +111,7 @@ __global__ void __launch_bounds__(kConvThreads, P::kBlocks) conv_sample_kernel(c
   tile.offset = static_cast<int>(first_index(args) % kConvSamples);  // a tile begins at a multiple of its size
   int turn = 0;
   for (tile.number = blockIdx.x; sample_of(tile, 0) < args.count; tile.number += gridDim.x) {
+    tile.slot = 0;
     for (tile.y = 0; tile.y < args.height; ++tile.y) {
       first_layer_rows<P>(args, tile);
       for (int l = 1; l + 1 < args.depth; ++l) hidden_layer_rows<P>(args, tile, args.layer[l], turn);
@@ -120,6 +121,7 @@ __global__ void __launch_bounds__(kConvThreads, P::kBlocks) conv_sample_kernel(c
       scan_row<P>(args, tile);
       end_row<P>(args, tile);
       if (args.depth > 1) last_layer_rows<P>(args, tile, args.layer[args.depth - 1], turn);
+      tile.slot = slot_of(args, tile, 1);
     }
     write_log_q(args, tile);
   }

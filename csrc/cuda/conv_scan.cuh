@@ -13,7 +13,7 @@ namespace vanfast {
 // z += site's input x weights of one tile of columns, `base` fragments into the scan's weights.
 template <class P>
 __device__ __forceinline__ void add_site_product(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
-                                                 int input_at, int64_t base, float (&z)[4]) {
+                                                 int input_at, int base, float (&z)[4]) {
   const int pairs = (layer.chunks + 1) / 2;
   const uint4* input = reinterpret_cast<const uint4*>(tile.shared + input_at) + tile.lane;
   float even[4] = {}, odd[4] = {};
@@ -34,22 +34,21 @@ __device__ __forceinline__ void add_site_product(const ConvArgs& args, const Con
   for (int e = 0; e < 4; ++e) z[e] += even[e] + odd[e];
 }
 
-// This lane's sums of a layer at site x of the row, tile 0; further tiles are 32 apart.
+// This lane's sums of a layer at site x of the row, tile 0; further tiles are 32 apart. `place` is that in the ring.
 template <class P>
-__device__ __forceinline__ float4* sums_of(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
-                                           int x) {
+__device__ __forceinline__ float4* sums_of(const ConvTile& tile, const ConvLayerArgs& layer, int x, int place) {
   if (P::kBig) return reinterpret_cast<float4*>(tile.work + layer.sums) + int64_t(x) * layer.tiles * 32 + tile.lane;
-  return reinterpret_cast<float4*>(tile.shared + layer.ring) + x % layer.ring_slots * layer.tiles * 32 + tile.lane;
+  return reinterpret_cast<float4*>(tile.shared + layer.ring) + place * layer.tiles * 32 + tile.lane;
 }
 
-// Starts the copies of this lane's sums at site x to the ring.
+// Starts the copies of this warp's sums at site x to the ring.
 template <class P>
 __device__ __forceinline__ void fetch_sums(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
-                                           int x) {
+                                           int x, int place) {
   if (P::kBig || x >= args.width) return;
   const float4* from =
       reinterpret_cast<const float4*>(tile.work + layer.sums) + int64_t(x) * layer.tiles * 32 + tile.lane;
-  float4* to = sums_of<P>(args, tile, layer, x);
+  float4* to = sums_of<P>(tile, layer, x, place);
 #pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) copy_async16(to + n * 32, from + n * 32, true);
 }
@@ -76,7 +75,8 @@ __device__ __forceinline__ void publish(const ConvArgs& args, const ConvTile& ti
   activate(v, z, constants(args, tile, layer.slope), n, tile.lane);
   const typename P::Piece piece = P::round(v);
   P::store(tile.shared + layer.site, kFragment, n, tile.lane, piece);
-  P::store(tile.work + layer.rows + (int64_t(tile.y % layer.slots * layer.chunks) * args.width + x) * kFragment,
+  const int slot = layer.slots == 1 ? 0 : tile.slot;
+  P::store(tile.work + layer.rows + (int64_t(slot * layer.chunks) * args.width + x) * kFragment,
            int64_t(args.width) * kFragment, n, tile.lane, piece);
 }
 
@@ -102,8 +102,8 @@ __device__ __forceinline__ void pass_on(const ConvArgs& args, const ConvTile& ti
 template <class P>
 __device__ __forceinline__ void first_layer_site(const ConvArgs& args, const ConvTile& tile, int x) {
   const ConvLayerArgs& layer = args.layer[0];
-  const float4* sums = sums_of<P>(args, tile, layer, x);
-  const unsigned char* row = spin_row<P>(args, tile, tile.y) + x;
+  const float4* sums = sums_of<P>(tile, layer, x, x % 2);
+  const unsigned char* row = spin_row<P>(args, tile, tile.slot) + x;
   const uint2* weights = reinterpret_cast<const uint2*>(tile.shared + args.first_at) + tile.lane;
 #pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) {
@@ -124,7 +124,7 @@ __device__ __forceinline__ void first_layer_site(const ConvArgs& args, const Con
     for (int e = 0; e < 4; ++e) z[e] += added[e];
     pass_on<P>(args, tile, 0, x, n, z);
   }
-  fetch_sums<P>(args, tile, layer, x + layer.ring_slots);
+  fetch_sums<P>(args, tile, layer, x + 2, x % 2);
 }
 
 // Pointwise product, whose input lies in the buffer for it, and the activation after it.
@@ -137,22 +137,22 @@ __device__ __forceinline__ void mix_site(const ConvArgs& args, const ConvTile& t
     const float2 bias =
         *reinterpret_cast<const float2*>(constants(args, tile, layer.mix_bias) + n * 8 + 2 * (tile.lane % 4));
     float z[4] = {bias.x, bias.y, bias.x, bias.y};
-    add_site_product<P>(args, tile, layer, args.mix_at, layer.mix_weights + int64_t(n) * pairs, z);
+    add_site_product<P>(args, tile, layer, args.mix_at, layer.mix_weights + n * pairs, z);
     keep(args, tile, layer.kept_mix, layer.channels, x, n, z);
     publish<P>(args, tile, layer, x, n, z);
   }
 }
 
 template <class P>
-__device__ __forceinline__ void hidden_layer_site(const ConvArgs& args, const ConvTile& tile, int l, int x) {
+__device__ __forceinline__ void hidden_layer_site(const ConvArgs& args, const ConvTile& tile, int l, int x, int place) {
   const ConvLayerArgs& layer = args.layer[l];
   const int pairs = (layer.chunks + 1) / 2;
-  const float4* sums = sums_of<P>(args, tile, layer, x);
+  const float4* sums = sums_of<P>(tile, layer, x, place);
 #pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) {
     const float4 from = sums[n * 32];
     float z[4] = {from.x, from.y, from.z, from.w};
-    add_site_product<P>(args, tile, layer, layer.site, layer.scan_weights + int64_t(n) * pairs, z);
+    add_site_product<P>(args, tile, layer, layer.site, layer.scan_weights + n * pairs, z);
     if (layer.residual) {
       const float4 skip = reinterpret_cast<const float4*>(tile.shared + args.kept_z_at)[n * 32 + tile.lane];
       z[0] += skip.x;
@@ -162,15 +162,15 @@ __device__ __forceinline__ void hidden_layer_site(const ConvArgs& args, const Co
     }
     pass_on<P>(args, tile, l, x, n, z);
   }
-  fetch_sums<P>(args, tile, layer, x + layer.ring_slots);
+  fetch_sums<P>(args, tile, layer, x + args.k + 1, place);
 }
 
 // A site's input of a hidden layer goes into the sums of the sites on its right: tap after tap and tile after tile,
 // dealt to all warps but the one that draws, four fragments of channels at a time.
 template <class P>
 __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
-                                            int x) {
-  const int jobs = min(args.k, args.width - 1 - x) * layer.tiles, pairs = (layer.chunks + 1) / 2;
+                                            int x, int place) {
+  const int reach = min(args.k, args.width - 1 - x), pairs = (layer.chunks + 1) / 2;
   const uint4* input = reinterpret_cast<const uint4*>(tile.shared + layer.site) + tile.lane;
 #pragma unroll 1
   for (int c0 = 0; c0 < layer.chunks; c0 += 4) {
@@ -179,12 +179,18 @@ __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile
     for (int c = 0; c < 4; ++c)
       if (c0 + c < layer.chunks) a[c] = P::load(input[(c0 + c) * 32]);
     const bool more = c0 + 2 < layer.chunks;
+    int n = tile.warp, o = 1;
 #pragma unroll 2
-    for (int job = tile.warp; job < jobs; job += kConvWarps - 1) {
-      const int64_t base = layer.scan_weights + int64_t(layer.tiles + job) * pairs + c0 / 2;
+    while (true) {
+      while (n >= layer.tiles) {
+        n -= layer.tiles;
+        ++o;
+      }
+      if (o > reach) break;
+      const int base = layer.scan_weights + (o * layer.tiles + n) * pairs + c0 / 2;
       const bool cached = base + 2 <= args.cached;
       const uint4* near = reinterpret_cast<const uint4*>(tile.shared + args.cached_at) + base * 32 + tile.lane;
-      const uint4* far = args.scan + base * 32 + tile.lane;
+      const uint4* far = args.scan + int64_t(base) * 32 + tile.lane;
       const uint4 w0 = cached ? near[0] : __ldg(far);
       uint4 w1 = w0;
       if (more) w1 = cached ? near[32] : __ldg(far + 32);
@@ -193,10 +199,11 @@ __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile
       if (c0 + 1 < layer.chunks) P::multiply(odd, a[1], P::weights(w0.z, w0.w));
       if (more) P::multiply(even, a[2], P::weights(w1.x, w1.y));
       if (c0 + 3 < layer.chunks) P::multiply(odd, a[3], P::weights(w1.z, w1.w));
-      float4* to = sums_of<P>(args, tile, layer, x + 1 + job / layer.tiles) + job % layer.tiles * 32;
+      float4* to = sums_of<P>(tile, layer, x + o, place + o - (place + o > args.k ? args.k + 1 : 0)) + n * 32;
       const float4 z = *to;
       *to = make_float4(z.x + (even[0] + odd[0]), z.y + (even[1] + odd[1]), z.z + (even[2] + odd[2]),
                         z.w + (even[3] + odd[3]));
+      n += kConvWarps - 1;
     }
   }
 }
@@ -214,7 +221,7 @@ __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& 
 #pragma unroll 1
     for (int n = 0; n < args.reach_tiles; ++n) {
       float z[4] = {};
-      add_site_product<P>(args, tile, layer, layer.site, layer.scan_weights + int64_t(n) * pairs, z);
+      add_site_product<P>(args, tile, layer, layer.site, layer.scan_weights + n * pairs, z);
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
         const int o = n * 8 + 2 * (tile.lane % 4) + e % 2;
@@ -231,13 +238,13 @@ __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& 
   }
   if (args.given || tile.lane >= kConvSamples) return;
   const bool up = draw_spin(logit, word_row<P>(args, tile)[x * kConvSamples + tile.lane]);
-  spin_row<P>(args, tile, tile.y)[tile.lane * args.spin_stride + args.k + x] = up ? kSpinUp : kSpinDown;
+  spin_row<P>(args, tile, tile.slot)[tile.lane * args.spin_stride + args.k + x] = up ? kSpinUp : kSpinDown;
 }
 
 // Draws row y. This row's logits, words and given spins are there, sums of all layers are there or on their way.
 template <class P>
 __device__ __forceinline__ void scan_row(const ConvArgs& args, const ConvTile& tile) {
-  for (int x = 0; x < args.width; ++x) {
+  for (int x = 0, place = 0; x < args.width; ++x, place = place < args.k ? place + 1 : 0) {  // in the rings of sums
     first_layer_site<P>(args, tile, x);
     for (int l = 1; l < args.depth; ++l) {
       if (args.layer[l].residual) {
@@ -245,11 +252,11 @@ __device__ __forceinline__ void scan_row(const ConvArgs& args, const ConvTile& t
         mix_site<P>(args, tile, args.layer[l], x);
       }
       __syncthreads();  // the layer's input
-      if (l + 1 < args.depth) hidden_layer_site<P>(args, tile, l, x);
+      if (l + 1 < args.depth) hidden_layer_site<P>(args, tile, l, x, place);
     }
     if (args.depth == 1) __syncthreads();  // the logit
     if (tile.warp < kConvWarps - 1) {
-      for (int l = 1; l + 1 < args.depth; ++l) reach_right<P>(args, tile, args.layer[l], x);
+      for (int l = 1; l + 1 < args.depth; ++l) reach_right<P>(args, tile, args.layer[l], x, place);
     } else {
       draw_site<P>(args, tile, x);
     }
