@@ -104,7 +104,6 @@ def need_a_gpu() -> None:
 
 def assert_energies_past_2_31(evaluate: Callable[[torch.Tensor], torch.Tensor], index: int) -> None:
     """Rows on both sides of byte 2^31, and the last ones, on a GPU."""
-    need_a_gpu()
     ham, count = LARGE[index]
     assert count * ham.num_sites > 2**31
     generator = torch.Generator("cuda").manual_seed(index)
@@ -118,7 +117,6 @@ def assert_energies_past_2_31(evaluate: Callable[[torch.Tensor], torch.Tensor], 
 
 def assert_captured(evaluate: Callable[[torch.Tensor], torch.Tensor], ham: H.Hamiltonian) -> None:
     """A captured evaluation, replayed on other spins, gives theirs."""
-    need_a_gpu()
     spins, others = (draw_spins(300, ham.num_sites, seed=seed).cuda() for seed in (1, 2))
     evaluate(spins)
     graph = torch.cuda.CUDAGraph()

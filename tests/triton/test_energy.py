@@ -11,6 +11,7 @@ from tests.energy_systems import (
     assert_energies,
     assert_energies_past_2_31,
     draw_spins,
+    need_a_gpu,
 )
 from vanfast import hamiltonians as H
 from vanfast.backends.engines.energy_arrays import energy_kind
@@ -57,13 +58,20 @@ def test_other_spins_are_refused() -> None:
         model.evaluate(torch.ones(1, 5, dtype=torch.int8))
 
 
+@pytest.fixture
+def gpu() -> None:
+    need_a_gpu()
+
+
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("index", range(len(LARGE)), ids=lambda index: LARGE[index][0].describe())
 def test_indices_past_2_31(index: int) -> None:
     assert_energies_past_2_31(DeviceEnergy(LARGE[index][0], "cuda").evaluate, index)
 
 
 @pytest.mark.gpu
+@pytest.mark.usefixtures("gpu")
 @pytest.mark.parametrize("index", [6, 25, 34, 37], ids=lambda index: NAMES[index])
 def test_a_graph_holds_the_whole_evaluation(index: int) -> None:
     ham = SYSTEMS[index][1]
