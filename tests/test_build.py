@@ -53,12 +53,8 @@ def test_build_holds_every_python_file_with_types(tmp_path, tracked):
         for home, target in homes.items()
         if name.startswith(home) and (ROOT / name).exists()
     }
-    assert {
-        "vanfast/py.typed",
-        "vanfast/_cpu.pyi",
-        "vanfast/exact/__init__.py",
-        "vanfast/kernels/__init__.py",
-    } <= expected
+    typed = {"vanfast/py.typed", "vanfast/_cpu.pyi", "vanfast/_cuda.pyi"}
+    assert {*typed, "vanfast/exact/__init__.py", "vanfast/kernels/__init__.py"} <= expected
     assert expected <= built
     assert {Path(name).parts[0] for name in built} == {"vanfast"}
 
@@ -93,20 +89,10 @@ def test_cuda_can_be_demanded_and_forbidden(tmp_path):
 
 @pytest.mark.slow
 def test_wheel_from_sdist_installs_and_runs(sdist, tmp_path):
-    """Without network: with the build tools and libraries of this environment, but none of its vanfast; without the minutes for CUDA."""
+    """Without network: with the build tools and libraries of this environment, but none of its vanfast. Not CUDA's."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    run(
-        *pip,
-        "wheel",
-        "-q",
-        "--no-deps",
-        "--no-index",
-        "--no-build-isolation",
-        "-w",
-        tmp_path,
-        sdist,
-        env=os.environ | {"VANFAST_CUDA": "0"},
-    )
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "-w", tmp_path]
+    run(*pip, "wheel", "-q", *options, sdist, env=os.environ | {"VANFAST_CUDA": "0"})
     (wheel,) = tmp_path.glob("*.whl")
     run(*pip, "install", "-q", "--no-deps", "--no-index", "--target", tmp_path / "site", wheel)
     options = {"cwd": tmp_path, "env": os.environ | {"PYTHONPATH": str(tmp_path / "site")}}
