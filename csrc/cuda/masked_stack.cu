@@ -20,8 +20,8 @@
 // Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
 //
 // Floor on H200 for dense 3/4, N = 256, batch 1000: 1.6 MFLOP a sample, x 3 in tf32: 4.7 GFLOP, 10 us; but 32 tiles
-// keep 32 multiprocessors busy, and 768 stages follow each other. Prediction: 768 x 300 cycles + prefixes of 80 us:
-// 0.21 ms. Batch 131,072: products at about a third of 495 TFLOP/s, 3.7 ms.
+// keep 32 multiprocessors busy, and what follows one another counts: 16 blocks x 64 steps of 130 cycles in prefixes,
+// 768 stages of 250 cycles: 0.19 ms predicted. Batch 131,072: products at about a third of 495 TFLOP/s, 3.7 ms.
 #include <algorithm>
 #include <stdexcept>
 
@@ -35,6 +35,7 @@ namespace {
 
 constexpr int kColumns = kWarp / 8;  // 8-column tiles of a task
 constexpr int kChunk = 4;            // units activated together
+constexpr int kAhead = 3;            // steps whose operands are under way
 
 // Where a launch keeps things, in bytes from the start of shared memory.
 struct Places {
@@ -55,50 +56,73 @@ __device__ float activate(float z, float slope) {
   return a;
 }
 
-// acc += weights x activations of one task; `column` is the first of the 32 samples in a row of activations.
 template <int kPrecision>
-__device__ void multiply_units(float (&acc)[kColumns][4], const uint4* weights, const uint32_t* column, int stride,
-                               int steps, int valid, int lane) {
-  const int g = lane / 4, t = lane % 4;
-  constexpr int kRows = 8;                                    // of activations in a step
-  constexpr int kSplits = kPrecision == kMaskedFp32 ? 2 : 1;  // of a weight
-  const int rows = kPrecision == kMaskedBf16 ? (valid + 1) / 2 : valid;
-#pragma unroll 2
-  for (int step = 0; step < steps; ++step) {
-    uint32_t a[kSplits][4], b[kColumns][2];
+constexpr int kUnitSplits =
+    kPrecision == kMaskedFp32 ? 2 : 1;  // tf32 or bf16 numbers that make up a hidden unit's weight
+
+// What a lane holds for one step of 8 rows of activations.
+template <int kPrecision>
+struct Operands {
+  uint4 a[kUnitSplits<kPrecision>];
+  uint32_t b[kColumns][2];
+
+  __device__ void load(const uint4* weights, const uint32_t* column, int stride, int step, int rows, int lane) {
 #pragma unroll
-    for (int split = 0; split < kSplits; ++split) {
-      const uint4 w = __ldg(weights + (step * kSplits + split) * kWarp + lane);
-      a[split][0] = w.x, a[split][1] = w.y, a[split][2] = w.z, a[split][3] = w.w;
-    }
+    for (int split = 0; split < kUnitSplits<kPrecision>; ++split)
+      a[split] = __ldg(weights + (step * kUnitSplits<kPrecision> + split) * kWarp + lane);
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const int row = kRows * step + 4 * half + t;
+      const int row = 8 * step + 4 * half + lane % 4;
 #pragma unroll
-      for (int c = 0; c < kColumns; ++c) b[c][half] = row < rows ? column[int64_t(row) * stride + 8 * c + g] : 0u;
+      for (int c = 0; c < kColumns; ++c) b[c][half] = row < rows ? column[row * stride + 8 * c + lane / 4] : 0u;
     }
+  }
+
+  __device__ void multiply(float (&acc)[kColumns][4]) {
+    const uint32_t high[4] = {a[0].x, a[0].y, a[0].z, a[0].w};
     if constexpr (kPrecision == kMaskedFp32) {
-      uint32_t low[kColumns][2];
+      const uint32_t low[4] = {a[1].x, a[1].y, a[1].z, a[1].w};
+      uint32_t rest[kColumns][2];
 #pragma unroll
       for (int c = 0; c < kColumns; ++c)
 #pragma unroll
         for (int i = 0; i < 2; ++i) {
           const float x = __uint_as_float(b[c][i]);
           b[c][i] = to_tf32(x);
-          low[c][i] = to_tf32(x - __uint_as_float(b[c][i]));
+          rest[c][i] = to_tf32(x - __uint_as_float(b[c][i]));
         }
       // four independent sums between two products of one
 #pragma unroll
-      for (int c = 0; c < kColumns; ++c) mma_tf32(acc[c], a[1], b[c]);
+      for (int c = 0; c < kColumns; ++c) mma_tf32(acc[c], low, b[c]);
 #pragma unroll
-      for (int c = 0; c < kColumns; ++c) mma_tf32(acc[c], a[0], low[c]);
+      for (int c = 0; c < kColumns; ++c) mma_tf32(acc[c], high, rest[c]);
     }
 #pragma unroll
     for (int c = 0; c < kColumns; ++c) {
       if constexpr (kPrecision == kMaskedBf16)
-        mma_bf16(acc[c], a[0], b[c]);
+        mma_bf16(acc[c], high, b[c]);
       else
-        mma_tf32(acc[c], a[0], b[c]);
+        mma_tf32(acc[c], high, b[c]);
+    }
+  }
+};
+
+// acc += weights x activations of one task; `column` is the first of the 32 samples in a row of activations. Operands
+// of the next steps are under way meanwhile: they come from L2, some 300 cycles away, and a step takes 90.
+template <int kPrecision>
+__device__ void multiply_units(float (&acc)[kColumns][4], const uint4* weights, const uint32_t* column, int stride,
+                               int steps, int valid, int lane) {
+  const int rows = kPrecision == kMaskedBf16 ? (valid + 1) / 2 : valid;
+  Operands<kPrecision> ring[kAhead];
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) ring[i].load(weights, column, stride, min(i, steps - 1), rows, lane);
+#pragma unroll 1
+  for (int begin = 0; begin < steps; begin += kAhead) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      if (begin + i >= steps) break;
+      ring[i].multiply(acc);
+      ring[i].load(weights, column, stride, min(begin + i + kAhead, steps - 1), rows, lane);
     }
   }
 }
@@ -107,7 +131,7 @@ template <int kPrecision>
 __device__ void multiply_spins(float (&acc)[kColumns][4], const uint4* weights, const uint32_t* bits, int stride,
                                int steps, int lane) {
   constexpr int kSplits = 3 - kPrecision;
-#pragma unroll 2
+#pragma unroll 1
   for (int step = 0; step < steps; ++step) {
     uint32_t b[kColumns][2];
 #pragma unroll
@@ -158,7 +182,7 @@ __device__ void run_task(const MaskedStack& net, int task, const uint32_t* bits,
   const uint4* weights = static_cast<const uint4*>(net.prefix) + what.x;
   if (what.y < 0)
     multiply_spins<kPrecision>(acc, weights, bits, samples, where.w, lane);
-  else
+  else if (where.w > 0)
     multiply_units<kPrecision>(acc, weights, active + int64_t(what.y) * (samples + 8), samples + 8, where.w, what.z,
                                lane);
 #pragma unroll
