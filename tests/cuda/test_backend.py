@@ -1,0 +1,70 @@
+"""The backend "cuda" through the public interface, on a GPU or emulated. Its gradients are Triton's: tests/triton."""
+
+import pytest
+import torch
+
+import vanfast as vf
+from tests import gpu_battery as battery
+from vanfast.backends import cuda as backend
+
+
+@pytest.fixture
+def device(cuda, monkeypatch):
+    """Puts the module under test into the backend; the device of its networks."""
+    monkeypatch.setattr(backend, "BACKEND", backend.CudaBackend(cuda.module, cuda.device))
+    return cuda.device
+
+
+@pytest.mark.parametrize("name", battery.NETWORKS)
+def test_batches_are_the_reference_s(device, name):
+    battery.check_batches("cuda", name, device)
+
+
+@pytest.mark.parametrize("name", battery.NETWORKS)
+def test_probabilities_sum_to_one(device, name):
+    battery.check_exact_sum("cuda", name, device)
+
+
+def test_without_triton_training_differentiates_by_torch(device, monkeypatch):
+    monkeypatch.setattr(backend, "triton_gradient", lambda device: None)
+    net = battery.network("dense z2", device)
+    assert vf.Sampler(net, battery.system(net), backend="cuda").sample_and_keep(3) is None
+    battery.check_training("cuda", "dense z2", device)
+
+
+def test_empty_calls(device):
+    net = battery.network("conv z2", device)
+    batch = vf.Sampler(net, battery.system(net), backend="cuda").sample(0)
+    assert batch.spins.shape == (0, 6)
+    assert batch.log_q.shape == batch.energy.shape == (0,)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_a_mixture_has_nothing_to_round(device, precision):
+    with pytest.raises(ValueError, match="mixture has no matrix products"):
+        vf.Sampler(battery.network("mixture", device), backend="cuda", precision=precision)
+
+
+def test_what_it_refuses(device):
+    with pytest.raises(ValueError, match="float64; GPU engines compute in float32"):
+        vf.Sampler(vf.networks.Dense(4).double(), backend="cuda")
+    with pytest.raises(ValueError, match="isa = 'avx2': the cuda backend has no instruction sets"):
+        vf.Sampler(vf.networks.Dense(4), backend="cuda", isa="avx2")
+
+
+def test_a_machine_without_gpu_is_told_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for name in ("cuda", "triton"):
+        reason = vf.backends.available()[name]
+        assert reason
+        with pytest.raises(vf.errors.BackendUnavailable, match=f"backend '{name}' cannot run here"):
+            vf.Sampler(vf.networks.Dense(4), backend=name)
+    monkeypatch.setenv("VANFAST_BACKEND", "triton")
+    with pytest.raises(vf.errors.BackendUnavailable):
+        vf.Sampler(vf.networks.Dense(4))
+
+
+def test_an_old_gpu_is_told_so(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: (7, 5))
+    assert "compute capability 7.5; 8.0 or later is needed" in backend.no_gpu()

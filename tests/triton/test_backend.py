@@ -1,0 +1,86 @@
+"""The backend "triton" through the public interface, and training on both GPU backends (the gradients are Triton's)."""
+
+import pytest
+import torch
+
+import vanfast as vf
+from tests import gpu_battery as battery
+from tests.cuda import emulated
+from vanfast.backends import cuda
+from vanfast.training.graphed import device_program
+
+TRAINED = ("conv z2", "residual z2", "one layer", "made")
+
+
+@pytest.fixture(params=["triton", "cuda"])
+def backend(request, device, monkeypatch):
+    if request.param == "cuda" and device.type == "cpu":
+        module = emulated.load(emulated.build())
+        monkeypatch.setattr(cuda, "BACKEND", cuda.CudaBackend(module, device))
+    return request.param
+
+
+@pytest.mark.parametrize("name", battery.NETWORKS)
+def test_batches_are_the_reference_s(device, name):
+    battery.check_batches("triton", name, device, count=18)
+
+
+@pytest.mark.parametrize("name", ["residual z2", "made", "mixture"])
+def test_probabilities_sum_to_one(device, name):
+    battery.check_exact_sum("triton", name, device)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_gradients_of_kept_samples(backend, device, name):
+    battery.check_gradient(backend, name, device)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_training_steps_are_those_of_the_cpu(backend, device, name):
+    """The path that a GPU captures as one graph."""
+    net = battery.network(name, device)
+    assert device_program(vf.Sampler(net, battery.system(net), backend=backend)) is not None
+    battery.check_training(backend, name, device)
+
+
+@pytest.mark.gpu
+def test_a_network_on_a_gpu_stays_there(device):
+    net = battery.network("made", device)
+    assert vf.Sampler(net).backend == "cuda"
+    assert vf.Sampler(net).sample(5).spins.device.type == "cuda"
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", vf.backends.PRECISIONS)
+def test_replayed_steps_equal_uncaptured_ones(backend, device, precision, monkeypatch):
+    """A captured graph gives the bytes that the launches give one by one."""
+    from vanfast.training.graphed import GraphedStep
+
+    def train():
+        net = battery.network("dense z2", device)
+        options = {"steps": 70, "batch": 64, "seed": 1, "precision": precision, "progress": False}
+        run = vf.train(net, battery.system(net), 0.4, backend=backend, anneal=0.9, **options)
+        return [record.loss for record in run.history], [p.detach().clone() for p in net.parameters()]
+
+    losses, parameters = train()
+    monkeypatch.setattr(
+        GraphedStep, "_capture", lambda self: type("Launches", (), {"replay": lambda _: self._step()})()
+    )
+    expected_losses, expected = train()
+    assert losses == expected_losses
+    assert all(torch.equal(a, b) for a, b in zip(parameters, expected, strict=True))
+
+
+@pytest.mark.gpu
+def test_more_samples_than_fit_31_bits(device):
+    """Offsets past 2^31: 140,000 samples of 128 x 128 sites, the last of them drawn alone for comparison."""
+    net = vf.networks.PixelCNN(128, depth=1, width=1, half_kernel=1, z2=False, seed=1).to(device)
+    ham = vf.hamiltonians.IsingSquare(L=128)
+    sampler = vf.Sampler(net, ham, backend="cuda")
+    batch = sampler.program.draw(140_000, 3, 0, ham)
+    assert batch.spins.numel() > 2**31
+    tail = sampler.sample(100, seed=3, first=139_900)
+    assert torch.equal(batch.spins[-100:], tail.spins)
+    assert torch.equal(batch.log_q[-100:], tail.log_q)
+    assert torch.equal(batch.energy[-100:], tail.energy)
+    assert torch.allclose(batch.energy[-5:].cpu(), ham.energy(batch.spins[-5:].cpu()))
