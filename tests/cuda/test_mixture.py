@@ -28,9 +28,10 @@ def engine(cuda, of):
 
 @pytest.fixture(autouse=True)
 def garbage():
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports a compiler
+    assert torch.utils.deterministic.fill_uninitialized_memory
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 @pytest.mark.parametrize(("sites", "components"), CASES)
