@@ -7,6 +7,7 @@
 #
 #   PYTHON      the interpreter, default python3: it needs torch, triton, numpy, pytest, pybind11, safetensors and rich
 #   PHASES      which ones, default "build tests memcheck racecheck bench"
+#   TOTAL       seconds for all of them, default 530
 #   DEVICE, BACKENDS, SIZE, TEST_ARGS   for a trial without a GPU: cpu, "cpu", tiny, and what pytest is to run
 set -u
 
@@ -29,7 +30,7 @@ phases=${PHASES:-build tests memcheck racecheck bench}
 device=${DEVICE:-cuda}
 backends=${BACKENDS:-cuda triton}
 size=${SIZE:-full}
-total=530 # seconds, of 9 minutes
+total=${TOTAL:-530} # seconds, of 9 minutes
 begin=$SECONDS
 export MAX_JOBS=${MAX_JOBS:-$(nproc)}
 export VANFAST_CUDA=${VANFAST_CUDA:-1}
@@ -50,7 +51,8 @@ link_kernels() {
   fi
 }
 
-# phase NAME LIMIT COMMAND: runs it with its seconds in LIMIT, logs it, reports it; never fails.
+# phase NAME LIMIT COMMAND: runs it with its seconds in LIMIT, logs it, reports it; never fails. An interrupt lets pytest
+# write what it has found so far.
 phase() {
   local name=$1 limit=$2 command=$3 left code start
   case " $phases " in *" $name "*) ;; *) return 0 ;; esac
@@ -66,7 +68,7 @@ phase() {
     echo "no time was left for this phase" >"$out/$name.log"
     code=125
   else
-    LIMIT=$limit timeout --kill-after=5 "$limit" bash -c "$command" >"$out/$name.log" 2>&1 </dev/null
+    LIMIT=$limit timeout --signal=INT --kill-after=10 "$limit" bash -c "$command" >"$out/$name.log" 2>&1 </dev/null
     code=$?
   fi
   "$python" bench/gpu/report.py phase "$out" "$name" "$code" $((SECONDS - start)) "$limit" "$command"
@@ -83,15 +85,15 @@ export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
 flags=""
 for backend in $backends; do flags+=" --backend $backend"; done
 workers=""
-"$python" -c "import xdist" 2>/dev/null && workers="-n 6" # Triton compiles on the CPU, one kernel a core
+"$python" -c "import xdist" 2>/dev/null && workers="-n 8" # Triton compiles on the CPU, one kernel a core
 tests=${TEST_ARGS:-tests -m gpu $workers}
 
 [ $dry_run = 1 ] && echo "would run in $root, at most $total s in all, results to $out:"
-phase build 150 "$python setup.py build_ext --inplace"
+phase build 140 "$python setup.py build_ext --inplace"
 [ $dry_run = 1 ] || link_kernels
-phase tests 150 "$python -m pytest $tests -p no:cacheprovider --junitxml=$out/tests.xml"
-phase memcheck 50 "$(sanitizer memcheck)"
-phase racecheck 50 "$(sanitizer racecheck)"
+phase tests 140 "$python -m pytest $tests -p no:cacheprovider --junitxml=$out/tests.xml"
+phase memcheck 45 "$(sanitizer memcheck)"
+phase racecheck 45 "$(sanitizer racecheck)"
 phase bench 190 "$python bench/gpu/run.py --out $out/targets.json --device $device --size $size$flags --seconds \$((LIMIT - 35)) \
 --crossover $out/crossover.json"
 [ $dry_run = 1 ] && exit 0

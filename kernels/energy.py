@@ -158,12 +158,19 @@ def lattice_energy(
     fields: Tensor | None,
 ) -> Tensor:
     """float64 [count] of spins int8 [count, rows * width]; arrays as LatticeArrays has them."""
-    energy = _checked(spins, rows * width)
+    energy, directions = _checked(spins, rows * width), len(step)
+    _require("step", step, spins, torch.int32, (directions,))
+    _require("neighbour", neighbour, spins, torch.int32, (directions, rows))
+    _require("values", values, spins, torch.float64, (directions + 1,))
+    if signs is not None:
+        _require("signs", signs, spins, torch.int32, (directions, rows, triton.cdiv(width, 32)))
+    if fields is not None:
+        _require("fields", fields, spins, torch.float64, (rows * width,))
     if len(energy):
         lattice_energy_kernel[(len(energy),)](
             spins, neighbour, step, values, signs, fields, energy, rows,
             WIDTH=width,
-            DIRECTIONS=len(step),
+            DIRECTIONS=directions,
             SIGNED=signs is not None,
             FIELDS=fields is not None,
             BLOCK=min(BLOCK_SITES, triton.next_power_of_2(rows * width)),
@@ -175,6 +182,8 @@ def pattern_energy(spins: Tensor, bits: Tensor, values: Tensor) -> Tensor:
     """float64 [count] of spins int8 [count, N]; arrays as PatternArrays has them."""
     energy = _checked(spins, spins.shape[-1])
     block, count = 16, len(energy)
+    _require("bits", bits, spins, torch.int32, (len(bits), triton.cdiv(spins.shape[1], 32)))
+    _require("values", values, spins, torch.float64, (2,))
     if count:
         pattern_energy_kernel[(triton.cdiv(count, block),)](
             spins, bits, values, energy, count, spins.shape[1], len(bits), BLOCK_B=block, BLOCK_N=128
@@ -186,8 +195,9 @@ def dense_energy(spins: Tensor, couplings: Tensor, fields: Tensor) -> Tensor:
     """float64 [count] of spins int8 [count, N]; arrays as DenseArrays has them."""
     energy = _checked(spins, spins.shape[-1])
     num_sites, count = spins.shape[1], len(energy)
-    if len(fields) != 4 * triton.cdiv(num_sites, 4):
-        raise ValueError(f"spins has {num_sites} sites, couplings are for {len(fields) - 3} to {len(fields)}")
+    blocks = triton.cdiv(num_sites, 4)
+    _require("couplings", couplings, spins, torch.float64, (8 * blocks * (blocks + 1),))
+    _require("fields", fields, spins, torch.float64, (4 * blocks,))
     if count:
         dense_energy_kernel[(triton.cdiv(count, BLOCK_SAMPLES),)](
             _columns(spins), couplings, fields, energy, count, num_sites, BLOCK_B=BLOCK_SAMPLES
@@ -199,6 +209,8 @@ def bond_energy(spins: Tensor, edges: Tensor, couplings: Tensor) -> Tensor:
     """float64 [count] of spins int8 [count, N]; arrays as BondArrays has them."""
     energy = _checked(spins, spins.shape[-1])
     count = len(energy)
+    _require("couplings", couplings, spins, torch.float64, (len(couplings),))
+    _require("edges", edges, spins, torch.int32, (len(couplings), 2))
     if count:
         bond_energy_kernel[(triton.cdiv(count, BLOCK_SAMPLES),)](
             _columns(spins), edges, couplings, energy, count, len(couplings), BLOCK_B=BLOCK_SAMPLES
@@ -221,3 +233,12 @@ def _checked(spins: Tensor, num_sites: int) -> Tensor:
     if spins.ndim != 2 or spins.shape[1] != num_sites or not spins.is_contiguous():
         raise ValueError(f"spins has shape {list(spins.shape)}, expected a contiguous [count, {num_sites}]")
     return spins.new_empty(len(spins), dtype=torch.float64)
+
+
+def _require(name: str, tensor: Tensor, spins: Tensor, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    if tensor.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, not {tensor.dtype}")
+    if tuple(tensor.shape) != shape or not tensor.is_contiguous():
+        raise ValueError(f"{name} has shape {list(tensor.shape)}, expected a contiguous {list(shape)}")
+    if tensor.device != spins.device:
+        raise ValueError(f"{name} is on {tensor.device}, spins on {spins.device}")

@@ -82,6 +82,18 @@ def test_a_failing_phase_stops_no_other(tmp_path: Path) -> None:
     assert sizes["crossover"][0]["seconds"]["cpu"].keys() == {"1", "4"}
 
 
+def test_when_the_time_is_up_what_was_found_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "test_slow.py").write_text(
+        "import time\ndef test_first(): assert False\ndef test_second(): time.sleep(100)\n"
+    )
+    out, tests = tmp_path / "out", f"{tmp_path / 'test_slow.py'} -c /dev/null"
+    check(out, PHASES="tests racecheck", TEST_ARGS=tests, TOTAL="7")
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["phases"]["tests"]["status"] == "timed out"
+    assert summary["phases"]["tests"]["failed_tests"] == ["test_slow::test_first"]
+    assert summary["phases"]["racecheck"]["reason"] == "no time was left for this phase"
+
+
 @pytest.mark.parametrize(
     ("body", "status", "reason"),
     [

@@ -58,6 +58,25 @@ def test_other_spins_are_refused() -> None:
         model.evaluate(torch.ones(1, 5, dtype=torch.int8))
 
 
+def test_launchers_name_the_array_that_does_not_fit() -> None:
+    from vanfast.kernels import energy
+
+    spins, one = torch.ones(3, 5, dtype=torch.int8), torch.ones(1, dtype=torch.float64)
+    edges = torch.zeros(1, 2, dtype=torch.int32)
+    with pytest.raises(TypeError, match=r"spins must be int8, not torch\.int64"):
+        energy.bond_energy(spins.long(), edges, one)
+    with pytest.raises(TypeError, match=r"couplings must be torch\.float64, not torch\.float32"):
+        energy.bond_energy(spins, edges, one.float())
+    with pytest.raises(ValueError, match=r"edges has shape \[1, 2\], expected a contiguous \[2, 2\]"):
+        energy.bond_energy(spins, edges, torch.ones(2, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"couplings has shape \[1\], expected a contiguous \[48\]"):
+        energy.dense_energy(spins, one, torch.zeros(8, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"bits has shape \[1, 2\], expected a contiguous \[1, 1\]"):
+        energy.pattern_energy(spins, edges, torch.zeros(2, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"spins has shape \[3, 5\], expected a contiguous \[count, 6\]"):
+        energy.lattice_energy(spins, 2, 3, edges, edges[0, :1], torch.zeros(2, dtype=torch.float64), None, None)
+
+
 @pytest.fixture
 def gpu() -> None:
     need_a_gpu()
