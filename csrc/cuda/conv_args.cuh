@@ -43,6 +43,7 @@ struct ConvLayerArgs {
 
 struct ConvArgs {
   int height, width, k, depth, pieces;
+  uint32_t row_magic;           // ceil(2^32 / (k + 1))
   int left_chunks, row_chunks;  // fragments of 16 taps: left of the site, and of a row above
   int reach_tiles;              // of 8 sites of the own row that a site's input of the last layer reaches
   int spin_stride;              // bytes from sample to sample in the rows of spins

@@ -22,6 +22,8 @@ void check(const ConvShape& shape) {
     if (!ok) throw std::invalid_argument(message);
   };
   require(shape.height > 0 && shape.width > 0 && shape.k > 0, "height, width and half_kernel must be positive");
+  require((int64_t(shape.height) + 1) * (shape.k + 1) < int64_t(1) << 31,
+          "height times half_kernel must be below 2^31");
   require(shape.precision >= 0 && shape.precision <= 2, "precision must be 0 (fp32), 1 (tf32) or 2 (bf16)");
   require(!shape.layers.empty() && shape.layers.size() <= kConvLayers, "a network has 1 to 64 layers");
   int in = 1;
@@ -46,6 +48,7 @@ ConvLayout sizes(const ConvShape& shape) {
   a.width = shape.width;
   a.k = shape.k;
   a.depth = static_cast<int>(shape.layers.size());
+  a.row_magic = static_cast<uint32_t>((uint64_t(1) << 32) / (shape.k + 1) + 1);
   a.pieces = shape.precision == kConvBf16 ? 1 : shape.precision == kConvTf32 ? 2 : 3;
   a.left_chunks = ceil_div(shape.k, 16);
   a.row_chunks = ceil_div(side, 16);
@@ -92,9 +95,8 @@ void place_workspace(ConvArgs& a) {
   };
   for (int l = 0; l < a.depth; ++l) {
     ConvLayerArgs& layer = a.layer[l];
-    const bool last = l > 0 && l + 1 == a.depth;
     layer.rows = take(int64_t(layer.slots) * layer.chunks * a.width * kFragment);
-    layer.sums = take(last ? 0 : int64_t(a.width) * layer.tiles * kFragment);
+    layer.sums = take(int64_t(a.width) * layer.tiles * kFragment);
   }
   a.logit_ring = take(int64_t(a.k + 1) * a.width * kConvSamples * 4);
   a.spins_row = take(a.big ? int64_t(a.k + 1) * kConvSamples * a.spin_stride : 0);

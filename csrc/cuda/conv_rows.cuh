@@ -16,7 +16,7 @@ namespace vanfast {
 struct ConvTile {
   unsigned char *shared, *work;
   int number, offset;  // which tile, and how many samples before the call's first the first tile starts
-  int y, slot;         // the row, and y % (k + 1), its place among the rows that are kept
+  int y;               // the row
   int warp, lane;
 };
 
@@ -29,10 +29,10 @@ __device__ __forceinline__ bool exists(const ConvArgs& args, int64_t sample) {
   return sample >= 0 && sample < args.count;
 }
 
-// The place of row y + dy, |dy| <= k, among k + 1 rows that are kept.
+// The place of row y + dy among the k + 1 rows that are kept: the row modulo k + 1, by a multiplication.
 __device__ __forceinline__ int slot_of(const ConvArgs& args, const ConvTile& tile, int dy) {
-  const int slot = tile.slot + dy;
-  return slot < 0 ? slot + args.k + 1 : slot > args.k ? slot - args.k - 1 : slot;
+  const uint32_t row = static_cast<uint32_t>(tile.y + dy);
+  return static_cast<int>(row - (args.k + 1) * static_cast<uint32_t>(uint64_t(row) * args.row_magic >> 32));
 }
 
 // The index of the call's first sample.
@@ -120,13 +120,15 @@ struct ConvStage {
   int row, chunk, tap, taps, site, sites;  // first tap and site, and how many
 };
 
-// For every site x and tile n of columns: finish(x, n, z), z = sum over `rows` rows from `top` upwards, taps and
-// channels. `turn` counts stages, so that the next product starts in the buffer that is free.
-template <class P, class Finish>
-__device__ __forceinline__ void product_of_rows(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
-                                                int top, int rows, int& turn, Finish finish) {
+// Sums over taps, channels and `rows` rows of the layer's input from row y - 1 upwards, for every site of the row: of a
+// hidden layer what row y gets, of the last layer what row y - 1 gives, column n to row y + n.
+// `turn` counts stages, so that the next product starts in the buffer that is free.
+template <class P>
+__device__ __forceinline__ void layer_rows(const ConvArgs& args, const ConvTile& tile, int l, int rows, int& turn) {
+  const ConvLayerArgs& layer = args.layer[l];
   const int side = 2 * args.k + 1, pairs = layer.tiles / 2, sites = layer.pass_sites * kConvSites;
   const int stages = rows * layer.chunks * layer.tap_groups;
+  constexpr int kTotals = P::kSeparateSums ? kConvSites : 1;
   const int group = tile.warp % layer.pass_groups, place = tile.warp / layer.pass_groups;
   for (int p0 = 0; p0 < pairs; p0 += 2 * layer.pass_groups) {
     const int pass_pairs = min(2 * layer.pass_groups, pairs - p0);
@@ -155,7 +157,7 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
           copy_async16(to + i * 16, weights + from, true);
         }
         to += count * 16;
-        const int slot = layer.slots == 1 ? 0 : slot_of(args, tile, top - stage.row);
+        const int slot = layer.slots == 1 ? 0 : slot_of(args, tile, -1 - stage.row);
         const uint4* active = reinterpret_cast<const uint4*>(tile.work + layer.rows) +
                               (int64_t(slot * layer.chunks + stage.chunk) * args.width + stage.site) * 32;
 #pragma unroll 1
@@ -165,7 +167,7 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
       const int x = x0 + place * kConvSites, n0 = p0 * 2 + group * 4;
       const bool busy = place < layer.pass_sites && x < args.width && n0 < layer.tiles;
       const bool whole = n0 + 2 < layer.tiles;  // 4 tiles, not 2
-      float z[4][4][4] = {}, total[P::kSeparateSums ? 4 : 1][4][4] = {};
+      float z[kConvSites][4][4] = {}, total[kTotals][4][4] = {};
       if (stages) fetch(0);
       for (int s = 0; s < stages; ++s) {
         copy_async_wait<0>();
@@ -217,51 +219,23 @@ __device__ __forceinline__ void product_of_rows(const ConvArgs& args, const Conv
       }
       turn += stages;
       if (!busy) continue;
+      const float* bias = constants(args, tile, layer.bias) + 2 * (tile.lane % 4);
+      float4* sums = reinterpret_cast<float4*>(tile.work + layer.sums) + tile.lane;
 #pragma unroll
-      for (int i = 0; i < kConvSites; ++i) {
-        if (x + i >= args.width) break;
+      for (int n = 0; n < 4; ++n) {
+        if (n >= 2 && !whole) break;
+        float2 b = make_float2(0.0f, 0.0f);
+        if (l + 1 < args.depth) b = *reinterpret_cast<const float2*>(bias + (n0 + n) * 8);
 #pragma unroll
-        for (int n = 0; n < 4; ++n) {
-          if (n >= 2 && !whole) break;
-          if constexpr (P::kSeparateSums)
-            finish(x + i, n0 + n, total[i][n]);
-          else
-            finish(x + i, n0 + n, z[i][n]);
+        for (int i = 0; i < kConvSites; ++i) {
+          if (x + i >= args.width) break;
+          const float (&v)[4] = P::kSeparateSums ? total[i % kTotals][n] : z[i][n];
+          sums[(int64_t(x + i) * layer.tiles + n0 + n) * 32] =
+              make_float4(v[0] + b.x, v[1] + b.y, v[2] + b.x, v[3] + b.y);
         }
       }
     }
   }
-}
-
-// Sums of a hidden layer over the rows above.
-template <class P>
-__device__ __forceinline__ void hidden_layer_rows(const ConvArgs& args, const ConvTile& tile,
-                                                  const ConvLayerArgs& layer, int& turn) {
-  product_of_rows<P>(args, tile, layer, -1, min(args.k, tile.y), turn, [&](int x, int n, const float (&z)[4]) {
-    float4* sums = reinterpret_cast<float4*>(tile.work + layer.sums) + tile.lane;
-    const float* bias = constants(args, tile, layer.bias) + 2 * (tile.lane % 4);
-    const float2 b = *reinterpret_cast<const float2*>(bias + n * 8);
-    sums[(int64_t(x) * layer.tiles + n) * 32] = make_float4(z[0] + b.x, z[1] + b.y, z[2] + b.x, z[3] + b.y);
-  });
-}
-
-// What this row's input of the last layer gives to the logits of the k rows below: column dy - 1 is row y + dy. A logit
-// has one owner, so that its terms come in one order.
-template <class P>
-__device__ __forceinline__ void last_layer_rows(const ConvArgs& args, const ConvTile& tile, const ConvLayerArgs& layer,
-                                                int& turn) {
-  const int below = min(args.k, args.height - 1 - tile.y);
-  if (below == 0) return;
-  product_of_rows<P>(args, tile, layer, 0, 1, turn, [&](int x, int n, const float (&z)[4]) {
-    const float bias = *constants(args, tile, layer.bias);
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const int dy = n * 8 + 2 * (tile.lane % 4) + e % 2 + 1;
-      if (dy > below) continue;
-      float* to = logit_ring(args, tile, slot_of(args, tile, dy)) + x * kConvSamples + tile.lane / 4 + e / 2 * 8;
-      *to = (dy == args.k || tile.y == 0 ? bias : *to) + z[e];
-    }
-  });
 }
 
 }  // namespace vanfast

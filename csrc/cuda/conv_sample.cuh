@@ -6,6 +6,30 @@
 
 namespace vanfast {
 
+// What row y - 1 gives to the logits of this row and of those below it. A thread owns samples and sites, so that the
+// terms of a logit come in one order.
+template <class P>
+__device__ __forceinline__ void add_to_logits(const ConvArgs& args, const ConvTile& tile) {
+  const ConvLayerArgs& layer = args.layer[args.depth - 1];
+  const float bias = *constants(args, tile, layer.bias);
+  const float* sums = reinterpret_cast<const float*>(tile.work + layer.sums);
+  float* logits = logit_row<P>(args, tile);
+  const int rows = min(args.k, args.height - tile.y);
+#pragma unroll 1
+  for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) {
+    const int x = i / kConvSamples, s = i % kConvSamples;
+    if (tile.y == 0) logits[i] = bias;
+#pragma unroll 1
+    for (int n = 0; n < rows && tile.y > 0; ++n) {
+      const int lane = s % 8 * 4 + n % 8 / 2;
+      float* kept = logit_ring(args, tile, slot_of(args, tile, n)) + i;
+      const float before = n + 1 == args.k || tile.y == 1 ? bias : *kept;
+      const float logit = before + sums[((int64_t(x) * layer.tiles + n / 8) * 32 + lane) * 4 + s / 8 * 2 + n % 2];
+      *(n ? kept : logits + i) = logit;
+    }
+  }
+}
+
 // After the products with the rows above: starts the ring of sums, brings the scan's weights, logits, random words or
 // given spins.
 template <class P>
@@ -18,15 +42,9 @@ __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& 
   for (int i = threadIdx.x; i < args.cached * 32; i += kConvThreads)
     copy_async16(weights + i * 16, args.scan + i, true);
   copy_async_commit();
-  float* logits = logit_row<P>(args, tile);
-  if (args.depth > 1) {
-    const float bias = *constants(args, tile, args.layer[args.depth - 1].bias);
-    const float* above = logit_ring(args, tile, tile.slot);
-#pragma unroll 1
-    for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) logits[i] = tile.y ? above[i] : bias;
-  }
+  if (args.depth > 1) add_to_logits<P>(args, tile);
   if (args.given) {
-    unsigned char* row = spin_row<P>(args, tile, tile.slot) + args.k;
+    unsigned char* row = spin_row<P>(args, tile, slot_of(args, tile, 0)) + args.k;
 #pragma unroll 1
     for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) {
       const int s = i / args.width, x = i % args.width;
@@ -56,7 +74,7 @@ __device__ __forceinline__ void begin_row(const ConvArgs& args, const ConvTile& 
 template <class P>
 __device__ __forceinline__ void end_row(const ConvArgs& args, const ConvTile& tile) {
   const float* logits = logit_row<P>(args, tile);
-  const unsigned char* row = spin_row<P>(args, tile, tile.slot) + args.k;
+  const unsigned char* row = spin_row<P>(args, tile, slot_of(args, tile, 0)) + args.k;
   double* part = reinterpret_cast<double*>(tile.shared + args.log_q_at) + threadIdx.x;
   double log_q = tile.y ? *part : 0.0;
   const int own = threadIdx.x % kConvSamples;
@@ -111,17 +129,17 @@ __global__ void __launch_bounds__(kConvThreads, P::kBlocks) conv_sample_kernel(c
   tile.offset = static_cast<int>(first_index(args) % kConvSamples);  // a tile begins at a multiple of its size
   int turn = 0;
   for (tile.number = blockIdx.x; sample_of(tile, 0) < args.count; tile.number += gridDim.x) {
-    tile.slot = 0;
     for (tile.y = 0; tile.y < args.height; ++tile.y) {
       first_layer_rows<P>(args, tile);
-      for (int l = 1; l + 1 < args.depth; ++l) hidden_layer_rows<P>(args, tile, args.layer[l], turn);
+      for (int l = 1; l < args.depth; ++l) {
+        if (l + 1 < args.depth || tile.y > 0)
+          layer_rows<P>(args, tile, l, min(l + 1 < args.depth ? args.k : 1, tile.y), turn);
+      }
       __syncthreads();  // sums and logits are there, the stages are free
       begin_row<P>(args, tile);
       copy_async_wait<0>();  // this thread's sums; the first barrier of the scan covers the rest
       scan_row<P>(args, tile);
       end_row<P>(args, tile);
-      if (args.depth > 1) last_layer_rows<P>(args, tile, args.layer[args.depth - 1], turn);
-      tile.slot = slot_of(args, tile, 1);
     }
     write_log_q(args, tile);
   }

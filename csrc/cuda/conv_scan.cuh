@@ -75,7 +75,7 @@ __device__ __forceinline__ void publish(const ConvArgs& args, const ConvTile& ti
   activate(v, z, constants(args, tile, layer.slope), n, tile.lane);
   const typename P::Piece piece = P::round(v);
   P::store(tile.shared + layer.site, kFragment, n, tile.lane, piece);
-  const int slot = layer.slots == 1 ? 0 : tile.slot;
+  const int slot = layer.slots == 1 ? 0 : slot_of(args, tile, 0);
   P::store(tile.work + layer.rows + (int64_t(slot * layer.chunks) * args.width + x) * kFragment,
            int64_t(args.width) * kFragment, n, tile.lane, piece);
 }
@@ -103,7 +103,7 @@ template <class P>
 __device__ __forceinline__ void first_layer_site(const ConvArgs& args, const ConvTile& tile, int x) {
   const ConvLayerArgs& layer = args.layer[0];
   const float4* sums = sums_of<P>(tile, layer, x, x % 2);
-  const unsigned char* row = spin_row<P>(args, tile, tile.slot) + x;
+  const unsigned char* row = spin_row<P>(args, tile, slot_of(args, tile, 0)) + x;
   const uint2* weights = reinterpret_cast<const uint2*>(tile.shared + args.first_at) + tile.lane;
 #pragma unroll 1
   for (int n = tile.warp; n < layer.tiles; n += kConvWarps) {
@@ -238,7 +238,7 @@ __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& 
   }
   if (args.given || tile.lane >= kConvSamples) return;
   const bool up = draw_spin(logit, word_row<P>(args, tile)[x * kConvSamples + tile.lane]);
-  spin_row<P>(args, tile, tile.slot)[tile.lane * args.spin_stride + args.k + x] = up ? kSpinUp : kSpinDown;
+  spin_row<P>(args, tile, slot_of(args, tile, 0))[tile.lane * args.spin_stride + args.k + x] = up ? kSpinUp : kSpinDown;
 }
 
 // Draws row y. This row's logits, words and given spins are there, sums of all layers are there or on their way.
