@@ -61,15 +61,19 @@ def add_taps(
     return acc
 
 
-@triton.jit(do_not_specialize=["count", "hidden", "y", "ring", "seed", "first"])
+# `given` is no constant, so that drawn and given spins go through the same instructions; and nothing is compiled for
+# what a number of samples or rows happens to divide: the order of the sum over the last layer's channels follows from
+# the layout of its loads, which may depend on the network alone.
+@triton.jit(do_not_specialize=["count", "hidden", "y", "ring", "places", "given", "seed", "first"])
 def conv_scan_kernel(
     p_spins, p_log_q, p_state, p_logits, p_step,
     p_first, p_row, p_slope, p_mix, p_mix_bias, p_last, p_last_slope,
-    count, hidden, sites, lx, y, ring, slot_stride: tl.int64, state_stride, logit_stride,
-    seed: tl.uint64, first: tl.uint64,
-    HALF: tl.constexpr, CHANNELS: tl.constexpr, DEEP: tl.constexpr, RESIDUAL: tl.constexpr, GIVEN: tl.constexpr,
-    PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
+    count, hidden, sites, lx, y, ring, places, given, seed: tl.uint64, first: tl.uint64,
+    HALF: tl.constexpr, CHANNELS: tl.constexpr, DEEP: tl.constexpr, RESIDUAL: tl.constexpr, PRECISION: tl.constexpr,
+    TILE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
+    state_stride = places * CHANNELS
+    slot_stride = count.to(tl.int64) * state_stride
     first_b = tl.program_id(0).to(tl.int64) * TILE  # pointers are a 64-bit scalar and 32-bit offsets in the tile
     o_b = tl.arange(0, TILE)
     m_b = o_b < count - first_b
@@ -80,13 +84,13 @@ def conv_scan_kernel(
     p_log_q += first_b
     p_spins += first_b * sites
     p_state += first_b * state_stride
-    p_logits += first_b * logit_stride
+    p_logits += first_b * places
     log_q = tl.load(p_log_q + o_b, mask=m_b, other=0.0)
     for x in range(lx):
         site = y * lx + x
         at = ring * lx + x
         left = tl.minimum(x, HALF)
-        p_logit = p_logits + (o_b * logit_stride + at)
+        p_logit = p_logits + (o_b * places + at)
         logit = tl.load(p_logit, mask=m_b, other=0.0)
         if DEEP:
             p_at = p_state + at * CHANNELS
@@ -128,7 +132,7 @@ def conv_scan_kernel(
                 s = tl.load(p_spins + (o_b * sites + site - j), mask=m_b, other=0).to(tl.float32)
                 logit += s * tl.load(p_first + j)
         p_s = p_spins + (o_b * sites + site)
-        if GIVEN:
+        if given != 0:
             up = tl.load(p_s, mask=m_b, other=0) > 0
         else:
             up = draw_up(logit, random_word(seed, sample, site, SPINS))
@@ -244,16 +248,15 @@ def conv_scan(
     if not count:
         return
     w = weights
-    strides = (state.stride(0), state.stride(1), logits.stride(0))
     conv_scan_kernel[(triton.cdiv(count, TILE),)](
         spins, log_q, state, logits, step, w.first, w.row, w.slope, w.mix, w.mix_bias, w.last, w.last_slope,
-        count, shape.hidden, ly * lx, lx, row, row % rings, *strides, seed, first,
-        HALF=shape.half_kernel, CHANNELS=shape.channels, DEEP=shape.depth > 1, RESIDUAL=shape.residual, GIVEN=given,
+        count, shape.hidden, ly * lx, lx, row, row % rings, rings * lx, int(given), seed, first,
+        HALF=shape.half_kernel, CHANNELS=shape.channels, DEEP=shape.depth > 1, RESIDUAL=shape.residual,
         PRECISION=PRECISIONS[shape.precision], TILE=TILE, **tile(shape),
     )  # fmt: skip
 
 
 def tile(shape: ConvScanShape) -> dict[str, int]:
-    """Block sizes and launch options of conv_scan_kernel."""
-    warps = 4 if shape.block <= 64 else 8
+    """Block sizes and launch options of conv_scan_kernel: few warps make barriers cheap, and these spill nothing."""
+    warps = 4 if shape.block <= 64 and shape.precision == "fp32" else 8
     return {"BLOCK_C": shape.block, "BLOCK_K": min(32, max(shape.block, 16)), "num_warps": warps, "num_stages": 3}

@@ -33,11 +33,12 @@ LAYER_FIELDS = tl.constexpr(6)
 SITE_FIELDS = tl.constexpr(5)
 
 
-@triton.jit(do_not_specialize=["count", "begin", "end", "layers", "seed", "first"])
+# `given` is no constant, so that drawn and given spins go through the same instructions.
+@triton.jit(do_not_specialize=["count", "sites", "begin", "end", "layers", "given", "seed", "first"])
 def masked_scan_kernel(
     p_spins, p_log_q, p_state, p_step, p_weight, p_bias, p_slope, p_layers, p_sites,
-    count, sites, begin, end, layers, seed: tl.uint64, first: tl.uint64,
-    GIVEN: tl.constexpr, PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_K: tl.constexpr,
+    count, sites, begin, end, layers, given, seed: tl.uint64, first: tl.uint64,
+    PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     first_b = tl.program_id(0).to(tl.int64) * TILE  # pointers are a 64-bit scalar and 32-bit offsets in the tile
     o_b = tl.arange(0, TILE)
@@ -84,7 +85,7 @@ def masked_scan_kernel(
             tl.debug_barrier()
         logit = tl.load(p_out + o_b * out_units + p, mask=m_b, other=0.0)
         o_s = o_b * sites + p
-        if GIVEN:
+        if given != 0:
             up = tl.load(p_spins + o_s, mask=m_b, other=0) > 0
         else:
             up = draw_up(logit, random_word(seed, sample, p, SPINS))
@@ -154,7 +155,7 @@ def masked_scan(
         return
     masked_scan_kernel[(triton.cdiv(count, TILE),)](
         spins, log_q, state, step, weight, bias, slope, tables.layers, tables.places,
-        count, tables.sites, begin, end, len(tables.units), seed, first,
-        GIVEN=given, PRECISION=PRECISIONS[precision], TILE=TILE, BLOCK_U=BLOCK_U, BLOCK_K=BLOCK_K,
-        num_warps=2, num_stages=2,
+        count, tables.sites, begin, end, len(tables.units), int(given), seed, first,
+        PRECISION=PRECISIONS[precision], TILE=TILE, BLOCK_U=BLOCK_U, BLOCK_K=BLOCK_K,
+        num_warps=2, num_stages=1 if precision == "bf16" else 2,  # 2 would spill
     )  # fmt: skip

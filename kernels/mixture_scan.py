@@ -27,10 +27,11 @@ def log_sum_exp(v):
     return top + tl.log(tl.sum(tl.exp(v - top[:, None]), 1))
 
 
-@triton.jit(do_not_specialize=["count", "sites", "seed", "first"])
+# `given` is no constant, so that drawn and given spins go through the same instructions.
+@triton.jit(do_not_specialize=["count", "sites", "given", "seed", "first"])
 def mixture_scan_kernel(
-    p_spins, p_log_q, p_step, p_weights, p_up, p_down, count, sites, components, seed: tl.uint64, first: tl.uint64,
-    GIVEN: tl.constexpr, TILE: tl.constexpr, BLOCK_K: tl.constexpr,
+    p_spins, p_log_q, p_step, p_weights, p_up, p_down, count, sites, components, given,
+    seed: tl.uint64, first: tl.uint64, TILE: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     o_b = tl.program_id(0).to(tl.int64) * TILE + tl.arange(0, TILE)
     o_k = tl.arange(0, BLOCK_K)
@@ -43,7 +44,7 @@ def mixture_scan_kernel(
         if_down = a + tl.load(p_down + site * components + o_k, mask=m_k, other=0.0)[None, :]
         logit = log_sum_exp(if_up) - log_sum_exp(if_down)
         p_s = p_spins + o_b * sites + site
-        if GIVEN:
+        if given != 0:
             up = tl.load(p_s, mask=m_b, other=0) > 0
         else:
             up = draw_up(logit, random_word(seed, sample, site, SPINS))
@@ -92,6 +93,5 @@ def mixture_scan(
         return
     options = tile(components)
     mixture_scan_kernel[(triton.cdiv(count, options["TILE"]),)](
-        spins, log_q, step, log_weights, log_up, log_down, count, sites, components, seed, first,
-        GIVEN=given, **options,
+        spins, log_q, step, log_weights, log_up, log_down, count, sites, components, int(given), seed, first, **options,
     )  # fmt: skip
