@@ -179,6 +179,6 @@ def masked(
         begin, end - begin, limit, x.stride(0), 0 if skip is None else skip.stride(0), out.stride(0),
         DENSE=windows is None, PARTS=packed.shape[0], BIAS=bias is not None, SLOPE=slope is not None,
         SKIP=skip is not None, PRECISION=PRECISIONS[inner], BLOCK_B=BLOCK_B, BLOCK_U=BLOCK_U,
-        BLOCK_K=64 if inner == "bf16" else 32, num_warps=4, num_stages=3,
+        BLOCK_K=64 if inner == "bf16" else 32, num_warps=8, num_stages=3,
     )  # fmt: skip
     return out

@@ -74,10 +74,11 @@ def source(launch: Launch) -> ASTSource:
         elif isinstance(value, bool):
             signature[name] = "u1"
         elif isinstance(value, int):
-            if value == 1 and not parameter.do_not_specialize:
+            if value == 1 and not (parameter.do_not_specialize or parameter.annotation_type):
                 signature[name], constants[(i,)] = "constexpr", 1
                 continue
-            signature[name] = "i32" if -(2**31) <= value < 2**31 else "i64" if value < 2**63 else "u64"
+            fits = "i32" if -(2**31) <= value < 2**31 else "i64" if value < 2**63 else "u64"
+            signature[name] = parameter.annotation_type or fits
             if value % 16 == 0 and not parameter.do_not_specialize:
                 attributes[(i,)] = [["tt.divisibility", 16]]
         else:
