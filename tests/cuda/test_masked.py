@@ -230,6 +230,31 @@ def test_frequencies_are_the_probabilities(cuda, name):
     assert stats.power_divergence(seen, expected * count / expected.sum(), lambda_="log-likelihood").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_long_sums(cuda, precision):
+    """Ten blocks of one layer, and prefixes of 30 and more steps."""
+    for net in (Dense(300, seed=1), MADE(90, (270, 200), seed=1)):
+        program = ReferenceProgram(net.plan(), False, precision)
+        program.rounded = ROUND[precision]
+        one = CudaMasked(moved(net.plan(), cuda.device), precision, cuda.device, cuda.module)
+        drawn = one.draw(40, SEED, 0)
+        close_but_for(drawn.log_q, program.log_prob(drawn.spins.cpu()), 2e-5, *TIES[precision])
+        assert one.evaluate(drawn.spins).log_q.equal(drawn.log_q)
+
+
+def test_tails(cuda):
+    """Logits of hundreds, of both signs, and spins against them."""
+    for net in (Dense(40, seed=1), MADE(15, (20,), seed=1)):
+        plan = net.plan()
+        for layer in plan.layers:
+            layer.weight.mul_(100 ** (1 / len(plan.layers)) * 5)
+        spins = torch.from_numpy(np.random.default_rng(2).choice(np.int8([-1, 1]), (33, net.num_sites)))
+        expected = ReferenceProgram(plan, False, "fp32").log_prob(spins)
+        assert expected.max() < -500
+        one = CudaMasked(moved(plan, cuda.device), "fp32", cuda.device, cuda.module)
+        torch.testing.assert_close(one.evaluate(spins.to(cuda.device)).log_q.cpu(), expected, rtol=1e-6, atol=0)
+
+
 def test_many_units_of_one_degree(cuda):
     """The weights inside a block stay where they are; and what cannot be done is refused."""
     plan = moved(MADE(2, (300, 290), seed=1).plan(), cuda.device)
