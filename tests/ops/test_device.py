@@ -14,12 +14,17 @@ from vanfast.ops import description, device, run
 EMULATED = ["conv", "dense_residual_z2", "made_ordered_z2", "mixture"]
 
 
-@pytest.fixture
-def cuda_on_cpu(monkeypatch):
-    """Networks on the CPU run by the CUDA engine's source, compiled for the CPU."""
+@pytest.fixture(scope="module")
+def emulated_module():
     if not shutil.which(emulated.compiler()):
         pytest.skip(f"no C++ compiler ({emulated.compiler()}), so kernels cannot be run on the CPU")
-    backend = cuda_backend.CudaBackend(emulated.load(emulated.build()), torch.device("cpu"))
+    return emulated.load(emulated.build())
+
+
+@pytest.fixture
+def cuda_on_cpu(monkeypatch, emulated_module):
+    """Networks on the CPU run by the CUDA engine's source, compiled for the CPU."""
+    backend = cuda_backend.CudaBackend(emulated_module, torch.device("cpu"))
     monkeypatch.setattr(cuda_backend, "BACKEND", backend)
     monkeypatch.setenv("VANFAST_BACKEND", "cuda")
     caches = run._runner, device._model
