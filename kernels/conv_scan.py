@@ -12,7 +12,7 @@ others read after tl.debug_barrier(). Weights, 4 (k + 1) C^2 bytes a layer, stay
 Random: the word of stream 0, site y Lx + x, sample first + step[0] + row. log q is summed in float64, through p_log_q.
 
 Floor on H200 (conv 3/64/6, L = 16): 12 MFLOP a sample, 0.07 us in fp32 (three tf32 products), and 0.4 MB, 0.08 us.
-Prediction: latency of some 20 dependent products a site, 3 us: 0.8 ms for all the samples that are resident, about 6000.
+Prediction: latency of some 20 dependent products a site, 3 us: 0.8 ms for all samples that are resident, about 6000.
 """
 
 from __future__ import annotations
