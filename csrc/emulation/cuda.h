@@ -1,4 +1,7 @@
 // Stands in for cuda_runtime.h where kernels are compiled for the host (-DVANFAST_EMULATE): for tests only.
+// What it does not show: races between blocks, which run one after another; a missing fence, as a write is seen by all
+// at once; a missing __syncwarp where a shuffle, a vote or a product of the same lanes stands in its place, as lanes
+// wait for each other there; bank conflicts, and all else that is only slow.
 #pragma once
 
 #include <stdexcept>
