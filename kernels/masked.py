@@ -46,10 +46,10 @@ BLOCK_U = 32 if INTERPRETED else 64
 class Windows(NamedTuple):
     """What the units of a layer see: int32 tensors on the device, none of them ever decreasing."""
 
-    first: Tensor  # [n_out]: the first input a unit sees
-    end: Tensor  # [n_out]: past the last input it sees
+    end: Tensor  # [n_out]: past the last input a unit sees
     user_first: Tensor  # [n_in]: the first unit that sees an input
-    user_end: Tensor  # [n_in]: past the last unit that does
+    first: Tensor | None = None  # [n_out]: the first input a unit sees; None: 0
+    user_end: Tensor | None = None  # [n_in]: past the last unit that sees an input; None: n_out
 
 
 def windows(seen_from: Tensor, degree: Tensor, local: bool) -> Windows:
@@ -58,22 +58,26 @@ def windows(seen_from: Tensor, degree: Tensor, local: bool) -> Windows:
     local: a unit sees inputs of its own degree only. Torch operations only, nothing waits for the device.
     """
     # Contiguous copies: searchsorted would warn about each one that is not.
-    seen_from, degree = seen_from.contiguous(), degree.contiguous()
-    end = torch.searchsorted(seen_from, degree, right=True)
-    user_first = torch.searchsorted(degree, seen_from)
-    if local:
-        first, user_end = torch.searchsorted(seen_from, degree), torch.searchsorted(degree, seen_from, right=True)
-    else:
-        first, user_end = torch.zeros_like(end), torch.full_like(user_first, len(degree))
-    return Windows(*(t.to(torch.int32) for t in (first, end, user_first, user_end)))
+    inputs, units = seen_from.contiguous(), degree.contiguous()
+    end = torch.searchsorted(inputs, units, right=True, out_int32=True)
+    user_first = torch.searchsorted(units, inputs, out_int32=True)
+    if not local:
+        return Windows(end, user_first)
+    first = torch.searchsorted(inputs, units, out_int32=True)
+    return Windows(end, user_first, first, torch.searchsorted(units, inputs, right=True, out_int32=True))
+
+
+def is_local(windows: Windows | None) -> bool:
+    """Whether there are first inputs to look up."""
+    return windows is not None and windows.first is not None
 
 
 @triton.jit
 def masked_kernel(
     p_x, p_weight, p_bias, p_slope, p_skip, p_first, p_end, p_out, count, n_in, n_out, first_unit, units, limit,
     x_batch, s_batch, o_batch,
-    DENSE: tl.constexpr, PARTS: tl.constexpr, BIAS: tl.constexpr, SLOPE: tl.constexpr, SKIP: tl.constexpr,
-    PRECISION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_K: tl.constexpr,
+    DENSE: tl.constexpr, LOCAL: tl.constexpr, PARTS: tl.constexpr, BIAS: tl.constexpr, SLOPE: tl.constexpr,
+    SKIP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_B: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     tiles = tl.cdiv(units, BLOCK_U)
     pid = tl.program_id(0).to(tl.int64)
@@ -85,8 +89,9 @@ def masked_kernel(
     m_u = o_u < units
     o_k = tl.arange(0, BLOCK_K)
     begin, end = 0, limit
-    if not DENSE:
+    if LOCAL:
         begin = tl.load(p_first + first_unit + i_tile * BLOCK_U) // BLOCK_K * BLOCK_K
+    if not DENSE:
         end = tl.minimum(tl.load(p_end + first_unit + tl.minimum(i_tile * BLOCK_U + BLOCK_U, units) - 1), limit)
     # Past the end weights are 0, so the mask may be the argument, whose divisibility is known: 16 bytes a load.
     p_x += first_b * x_batch
@@ -160,8 +165,9 @@ def masked(
     if skip is not None:
         check("skip", skip, (torch.float32,), (count, end - begin))
     if windows is not None:
-        check("windows.first", windows.first, (torch.int32,), (n_out,))
         check("windows.end", windows.end, (torch.int32,), (n_out,))
+        if windows.first is not None:
+            check("windows.first", windows.first, (torch.int32,), (n_out,))
     check_device(x=x, packed=packed, bias=bias, slope=slope, skip=skip, out=out, windows=windows and windows.end)
     for name, tensor in (("x", x), ("skip", skip), ("out", out)):
         if tensor is not None and (tensor.stride(1) != 1 and tensor.shape[1] > 1):
@@ -177,8 +183,8 @@ def masked(
     masked_kernel[(grid,)](
         x, packed, bias, slope, skip, windows and windows.first, windows and windows.end, out, count, n_in, n_out,
         begin, end - begin, limit, x.stride(0), 0 if skip is None else skip.stride(0), out.stride(0),
-        DENSE=windows is None, PARTS=packed.shape[0], BIAS=bias is not None, SLOPE=slope is not None,
-        SKIP=skip is not None, PRECISION=PRECISIONS[inner], BLOCK_B=BLOCK_B, BLOCK_U=BLOCK_U,
+        DENSE=windows is None, LOCAL=is_local(windows), PARTS=packed.shape[0], BIAS=bias is not None,
+        SLOPE=slope is not None, SKIP=skip is not None, PRECISION=PRECISIONS[inner], BLOCK_B=BLOCK_B, BLOCK_U=BLOCK_U,
         BLOCK_K=64 if inner == "bf16" else 32, num_warps=8, num_stages=3,
     )  # fmt: skip
     return out

@@ -27,7 +27,7 @@ from vanfast.kernels._dot import (
     spins_product,
     stored,
 )
-from vanfast.kernels.masked import Windows
+from vanfast.kernels.masked import Windows, is_local
 
 BLOCK_B = 32 if INTERPRETED else 128  # samples of a tile of gx
 BLOCK_J = 32 if INTERPRETED else 64
@@ -39,8 +39,8 @@ SHARES = 512  # programs aimed at
 @triton.jit
 def masked_grad_input_kernel(
     p_grad, p_weight, p_kept, p_slope, p_skip, p_first, p_end, p_out, p_partial, count, n_in, n_out,
-    DENSE: tl.constexpr, SLOPE: tl.constexpr, SKIP: tl.constexpr, PRECISION: tl.constexpr, BLOCK_B: tl.constexpr,
-    BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr,
+    DENSE: tl.constexpr, LOCAL: tl.constexpr, SLOPE: tl.constexpr, SKIP: tl.constexpr, PRECISION: tl.constexpr,
+    BLOCK_B: tl.constexpr, BLOCK_J: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
     tiles = tl.cdiv(n_in, BLOCK_J)
     pid = tl.program_id(0).to(tl.int64)
@@ -54,6 +54,7 @@ def masked_grad_input_kernel(
     begin, end = 0, n_out
     if not DENSE:
         begin = tl.load(p_first + i_tile * BLOCK_J) // BLOCK_K * BLOCK_K
+    if LOCAL:
         end = tl.load(p_end + tl.minimum(i_tile * BLOCK_J + BLOCK_J, n_in) - 1)
     p_grad += first_b * n_out
     acc = tl.zeros((BLOCK_B, BLOCK_J), tl.float32)
@@ -81,8 +82,8 @@ def masked_grad_input_kernel(
 @triton.jit
 def masked_grad_weight_kernel(
     p_grad, p_x, p_first, p_end, p_out, count, n_in, n_out, shares,
-    DENSE: tl.constexpr, SPINS: tl.constexpr, PRECISION: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_J: tl.constexpr,
-    BLOCK_S: tl.constexpr,
+    DENSE: tl.constexpr, LOCAL: tl.constexpr, SPINS: tl.constexpr, PRECISION: tl.constexpr, BLOCK_U: tl.constexpr,
+    BLOCK_J: tl.constexpr, BLOCK_S: tl.constexpr,
 ):  # fmt: skip
     tiles_j = tl.cdiv(n_in, BLOCK_J)
     i_u = tl.program_id(0) // tiles_j
@@ -97,12 +98,15 @@ def masked_grad_weight_kernel(
     steps = tl.cdiv(count, BLOCK_S)
     share = tl.cdiv(steps, shares)
     last = tl.minimum((i_share + 1) * share, steps)
-    if not DENSE:
-        first = tl.load(p_first + o_u, mask=m_u, other=0)
-        end = tl.load(p_end + o_u, mask=m_u, other=0)
-        m_open = m_open & (o_j[None, :] >= first[:, None]) & (o_j[None, :] < end[:, None])
-        if (tl.load(p_first + i_u * BLOCK_U) >= (i_j + 1) * BLOCK_J) | (tl.max(end, 0) <= i_j * BLOCK_J):
+    if LOCAL:
+        m_open = m_open & (o_j[None, :] >= tl.load(p_first + o_u, mask=m_u, other=0)[:, None])
+        if tl.load(p_first + i_u * BLOCK_U) >= (i_j + 1) * BLOCK_J:
             last = 0  # a closed tile
+    if not DENSE:
+        end = tl.load(p_end + o_u, mask=m_u, other=0)
+        m_open = m_open & (o_j[None, :] < end[:, None])
+        if tl.max(end, 0) <= i_j * BLOCK_J:
+            last = 0
     acc = tl.zeros((BLOCK_U, BLOCK_J), tl.float32)
     for i in range(i_share * share, last):
         first_b = tl.cast(i, tl.int64) * BLOCK_S
@@ -138,16 +142,17 @@ def masked_grad_weight(grad: Tensor, operands: Tensor, windows: Windows | None, 
     check("grad", grad, floats, (count, n_out))
     check("operands", operands, (torch.int8, *floats), (count, n_in))
     if windows is not None:
-        check("windows.first", windows.first, (torch.int32,), (n_out,))
-    check_device(grad=grad, operands=operands, windows=windows and windows.first)
+        check("windows.end", windows.end, (torch.int32,), (n_out,))
+    check_device(grad=grad, operands=operands, windows=windows and windows.end)
     check_contiguous(grad=grad, operands=operands)
     tiles = -(-n_out // TILE) * -(-n_in // TILE)
     shares = max(1, min(SHARES // tiles, -(-count // BLOCK_S), 2 if INTERPRETED else SHARES))
     partial = torch.empty((shares, n_out, n_in), dtype=torch.float32, device=grad.device)
     masked_grad_weight_kernel[(tiles, shares)](
         grad, operands, windows and windows.first, windows and windows.end, partial, count, n_in, n_out, shares,
-        DENSE=windows is None, SPINS=operands.dtype == torch.int8, PRECISION=PRECISIONS[precision], BLOCK_U=TILE,
-        BLOCK_J=TILE, BLOCK_S=BLOCK_S if precision == "bf16" else BLOCK_S // 2, num_warps=4, num_stages=3,
+        DENSE=windows is None, LOCAL=is_local(windows), SPINS=operands.dtype == torch.int8,
+        PRECISION=PRECISIONS[precision], BLOCK_U=TILE, BLOCK_J=TILE,
+        BLOCK_S=BLOCK_S if precision == "bf16" else BLOCK_S // 2, num_warps=4, num_stages=3,
     )  # fmt: skip
     return partial[0] if shares == 1 else partial.sum(0)
 
@@ -192,8 +197,8 @@ def masked_grad_input(
     if count:
         masked_grad_input_kernel[(rows * triton.cdiv(n_in, BLOCK_J),)](
             grad, weight, kept, slope, skip, users, windows and windows.user_end, out, partial, count, n_in, n_out,
-            DENSE=windows is None, SLOPE=slope is not None, SKIP=skip is not None, PRECISION=PRECISIONS[precision],
-            BLOCK_B=BLOCK_B, BLOCK_J=BLOCK_J, BLOCK_K=64 if precision == "bf16" else 32, num_warps=8, num_stages=3,
+            DENSE=windows is None, LOCAL=is_local(windows), SLOPE=slope is not None, SKIP=skip is not None,
+            PRECISION=PRECISIONS[precision], BLOCK_B=BLOCK_B, BLOCK_J=BLOCK_J, BLOCK_K=64 if precision == "bf16" else 32, num_warps=8, num_stages=3,
         )  # fmt: skip
     sums = partial.sum(0)
     return out, sums[0], sums[1]

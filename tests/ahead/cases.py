@@ -56,8 +56,9 @@ def operands(precision: str) -> str:
     return "bf16" if precision == "bf16" else "tf32"
 
 
-def seen(n_out: int, n_in: int) -> Windows:
-    return Windows(*(meta(n, dtype=torch.int32) for n in (n_out, n_out, n_in, n_in)))
+def seen(n_out: int, n_in: int, local: bool = False) -> Windows:
+    units, inputs = meta(n_out, dtype=torch.int32), meta(n_in, dtype=torch.int32)
+    return Windows(units, inputs, units, inputs) if local else Windows(units, inputs)
 
 
 def convolution(c_in: int, c_out: int, precision: str, mode: str) -> Callable[[], object]:
@@ -93,7 +94,7 @@ def linear(n: int, precision: str, mode: str) -> Callable[[], object]:
     packed, x = meta(1, n, n, dtype=stored(precision)), meta(BATCH, n)
     if mode == "prefix":
         return lambda: masked(x, packed, None, precision, None, meta(n), units=(64, 128), limit=64)
-    return lambda: masked(x, packed, seen(n, n), precision, meta(n), meta(n), meta(BATCH, n))
+    return lambda: masked(x, packed, seen(n, n, mode == "local"), precision, meta(n), meta(n), meta(BATCH, n))
 
 
 def linear_input(n: int, precision: str) -> Callable[[], object]:
@@ -120,6 +121,7 @@ def network_cases() -> dict[str, Case]:
         found[f"conv weight last {p}"] = Case(conv_weight(WIDTH, 1, p), "conv_grad_weight_kernel", kind)
         found[f"conv weight first {p}"] = Case(conv_weight(1, WIDTH, p, True), "conv_grad_weight_kernel", "bf16")
         found[f"masked {p}"] = Case(linear(512, p, "whole"), "masked_kernel", kind)
+        found[f"masked local {p}"] = Case(linear(512, p, "local"), "masked_kernel", kind)
         found[f"masked prefix {p}"] = Case(linear(512, p, "prefix"), "masked_kernel", kind)
         found[f"masked spins {p}"] = Case(linear(1024, p, "spins"), "masked_kernel", "bf16")
         found[f"masked input {p}"] = Case(linear_input(512, p), "masked_grad_input_kernel", kind)

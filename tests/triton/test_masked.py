@@ -42,16 +42,17 @@ def layer(request, device):
     return weight, windows(seen_from.to(device), degree.to(device), local), is_open, batch
 
 
-def as_mask(first: Tensor, end: Tensor, length: int) -> Tensor:
-    at = torch.arange(length)[None, :]
-    return (at >= first.cpu()[:, None]) & (at < end.cpu()[:, None])
+def as_mask(first: Tensor | None, end: Tensor | None, rows: int, length: int) -> Tensor:
+    at, mask = torch.arange(length)[None, :], torch.ones(rows, length, dtype=torch.bool)
+    mask = mask if first is None else mask & (at >= first.cpu()[:, None])
+    return mask if end is None else mask & (at < end.cpu()[:, None])
 
 
 def test_windows_are_the_open_entries(layer):
     _, seen, is_open, _ = layer
-    assert torch.equal(as_mask(seen.first, seen.end, is_open.shape[1]), is_open)
-    assert torch.equal(as_mask(seen.user_first, seen.user_end, is_open.shape[0]).T, is_open)
-    assert all(bool((bound[1:] >= bound[:-1]).all()) for bound in seen)
+    assert torch.equal(as_mask(seen.first, seen.end, *is_open.shape), is_open)
+    assert torch.equal(as_mask(seen.user_first, seen.user_end, *is_open.T.shape).T, is_open)
+    assert all(bool((bound[1:] >= bound[:-1]).all()) for bound in seen if bound is not None)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -172,8 +173,8 @@ def test_arguments_are_checked(device):
         masked(x, packed, seen, "fp32", units=(2, 5))
     with pytest.raises(ValueError, match=r"limit = 5 must be in 0 \.\. 4"):
         masked(x, packed, seen, "fp32", limit=5)
-    with pytest.raises(ValueError, match=r"windows\.first has shape"):
-        masked(x, packed, Windows(*(bound[:3] for bound in seen)), "fp32")
+    with pytest.raises(ValueError, match=r"windows\.end has shape"):
+        masked(x, packed, Windows(seen.end[:3], seen.user_first), "fp32")
     with pytest.raises(ValueError, match="kept and slope go together"):
         masked_grad_input(x, packed[0], seen, "fp32", kept=x)
     with pytest.raises(ValueError, match="grad must be contiguous"):
