@@ -155,6 +155,7 @@ def test_a_backend_that_fails_is_told_and_hides_no_other(tmp_path: Path) -> None
     assert all(row["status"] == ("measured" if backend == "cpu" else "failed") for (_, backend), row in rows.items())
     assert len(rows) == 6
     assert result["sources"].keys() == {"cpu", "cuda", "triton"}
+    assert all(row["naive_ratio"] > 0 for row in rows.values() if row["kind"] == "sampling" and "time" in row)
     large = rows["sample conv L=5", "cpu"]
     assert large["asked"]["cost_per_site_ratio"]["found"] == pytest.approx(
         large["time"]["median"] / (8 * 25) / (rows["sample conv L=3", "cpu"]["time"]["median"] / (16 * 9))

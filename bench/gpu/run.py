@@ -17,7 +17,7 @@ import torch
 from clock import Clock
 from crossover import measure_crossover
 from limits import best_of, measure_limits
-from targets import Target, run_of, targets
+from targets import Target, naive_seconds, run_of, targets
 
 from vanfast._files import write_json
 from vanfast.benchmarks import digest
@@ -105,6 +105,8 @@ def _measure(target: Target, device: torch.device, backend: str, clock: Clock) -
         timing = clock.time(run, flush=target.kind == "energy")
         row |= {**useful, "time": timing.to_json(), "samples_per_second": target.batch / timing.median}
         row["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device) if cuda else None
+        naive = naive_seconds(target, device)
+        row |= {} if naive is None else {"naive_seconds": naive, "naive_ratio": naive / timing.median}
     except Exception as error:  # an engine that is missing or wrong must not hide the others
         traceback.print_exc()
         row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"[:500]}

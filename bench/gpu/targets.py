@@ -11,6 +11,7 @@ import torch
 import vanfast as vf
 from vanfast.benchmarks import CASES, useful_operations
 from vanfast.benchmarks.cases import GROWTH
+from vanfast.benchmarks.rivals import sample_naive
 
 BETA = 0.44
 
@@ -151,6 +152,14 @@ def run_of(target: Target, device: torch.device, backend: str) -> tuple[Callable
         return training_step(net, ham, target, backend), useful
     program = vf.Sampler(net, backend=backend, precision=target.precision).program
     return lambda: program.sample(target.batch, 0, 0), useful
+
+
+def naive_seconds(target: Target, device: torch.device) -> float | None:
+    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32."""
+    if target.kind != "sampling" or target.precision != "fp32" or target.network is None:
+        return None
+    with torch.no_grad():
+        return sample_naive(target.network().to(device).plan(), target.batch, sites=5)
 
 
 def check(net: vf.networks.Network, precision: str, backend: str) -> None:

@@ -96,6 +96,10 @@ def test_files_that_are_no_results_are_told(tree: Path, capsys: pytest.CaptureFi
     (results / "broken.json").write_text('{"sources": {"opencl": "0"}}')
     assert main(["bench", "--check-digest"]) == 2
     assert "names the engine 'opencl', known are cpu, cuda, triton" in capsys.readouterr().err
+    (results / "broken.json").write_text('{"sources": []}')
+    assert main(["bench", "--check-digest"]) == 2
+    (results / "broken.json").write_text("[]")
+    assert states(tree)["broken"] == ("no digest", ())
     assert main(["bench", "--check-digest", "--results", str(tree / "no")]) == 2
     assert main(["bench", "--results", str(results)]) == 2
 

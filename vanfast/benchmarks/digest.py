@@ -64,7 +64,7 @@ class Status:
 def check(results: Path, root: Path) -> list[Status]:
     """The state of every JSON file in the folder `results`, by name.
 
-    Raises ValueError, naming the file, for one that is not a JSON object, or that names an engine unknown here.
+    Raises ValueError, naming the file, for one that is not JSON, or that names an engine unknown here.
     """
     now = {engine: digest(engine, root) for engine in ENGINES}
     found = []
@@ -82,6 +82,7 @@ def _kept(file: Path) -> dict[str, str]:
         result = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{file}: expected JSON: {error}") from None
-    if not isinstance(result, dict) or not isinstance(result.get(KEY, {}), dict):
-        raise ValueError(f"{file}: expected a JSON object whose {KEY}, if any, is an object too")
-    return dict(result.get(KEY, {}))
+    kept = result.get(KEY, {}) if isinstance(result, dict) else {}
+    if not isinstance(kept, dict):
+        raise ValueError(f"{file}: expected {KEY} to be a JSON object, found {kept!r}")
+    return kept
