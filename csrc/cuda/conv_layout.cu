@@ -1,8 +1,9 @@
 // Where the convolution sampler keeps what: offsets into shared memory, the workspace and the packed weights.
 //
-// Two blocks share a multiprocessor when all weights of the scan fit beside the rest in half its shared memory (bf16,
-// width 64, k = 6: 107 KB); else one block has all of it. What does not fit is read through L1. Networks or rows too
-// wide even for that keep sums, spins and logits of the row in the workspace (`big`).
+// Two blocks share a multiprocessor when at least half of the scan's weights fit beside the rest in half its shared
+// memory (bf16, width 64, k = 6: all of them, 109 KB); else, and in fp32, whose registers fill a multiprocessor, one
+// block has all of it. What does not fit is read through L1, which both blocks share. Networks or rows too wide even
+// for that keep sums, spins, words and logits of the row in the workspace (`big`).
 #include <algorithm>
 #include <string>
 
@@ -59,6 +60,12 @@ ConvLayout sizes(const ConvShape& shape) {
     a.constants_count += static_cast<int>(align(channels, 16));
     return at;
   };
+  // The last layer's weights of the scan come first: what does not fit into shared memory are far taps of hidden
+  // layers.
+  if (a.depth > 1) {
+    const int chunks = static_cast<int>(align(shape.layers.back().in, 16)) / per_chunk;
+    layout.scan_fragments = int64_t(a.reach_tiles) * ((chunks + 1) / 2);
+  }
   for (int l = 0; l < a.depth; ++l) {
     const auto& from = shape.layers[l];
     ConvLayerArgs& layer = a.layer[l];
@@ -75,8 +82,8 @@ ConvLayout sizes(const ConvShape& shape) {
     const int pairs = (layer.chunks + 1) / 2;
     layer.mix_weights = static_cast<int>(layout.scan_fragments);
     if (from.residual) layout.scan_fragments += int64_t(layer.tiles) * pairs;
-    layer.scan_weights = static_cast<int>(layout.scan_fragments);
-    layout.scan_fragments += int64_t(pairs) * (last ? a.reach_tiles : (shape.k + 1) * layer.tiles);
+    layer.scan_weights = last ? 0 : static_cast<int>(layout.scan_fragments);
+    if (!last) layout.scan_fragments += int64_t(pairs) * (shape.k + 1) * layer.tiles;
     layer.row_weights = layout.row_fragments;
     layout.row_fragments += int64_t(last ? 1 : shape.k) * layer.chunks * side * (layer.tiles / 2);
   }
@@ -175,7 +182,8 @@ ConvLayout conv_layout(const ConvShape& shape, const SharedLimits& limits) {
   check(shape);
   ConvLayout layout = sizes(shape);
   const int64_t half = std::min(limits.processor / 2 - limits.reserved, limits.block);
-  const bool fits = (place_shared(layout, half, false) && layout.args.cached == layout.scan_fragments) ||
+  const bool two = shape.precision != kConvFp32;  // blocks whose registers a multiprocessor has
+  const bool fits = (two && place_shared(layout, half, false) && 2 * layout.args.cached >= layout.scan_fragments) ||
                     place_shared(layout, limits.block, false) || place_shared(layout, limits.block, true);
   if (!fits)
     throw std::invalid_argument("the network needs more than the " + std::to_string(limits.block) +

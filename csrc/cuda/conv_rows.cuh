@@ -69,7 +69,6 @@ template <class P>
 __device__ __forceinline__ void first_layer_rows(const ConvArgs& args, const ConvTile& tile) {
   const ConvLayerArgs& layer = args.layer[0];
   const int groups = (layer.tiles + 3) / 4, jobs = (args.width + 1) / 2 * groups, above = min(args.k, tile.y);
-  const uint2* weights = args.first + int64_t(args.first_left) * 32 + tile.lane;
   for (int job = tile.warp; job < jobs; job += kConvWarps) {
     const int x = job / groups * 2, n0 = job % groups * 4, tiles = min(4, layer.tiles - n0);
     float z[2][4][4];
@@ -84,26 +83,36 @@ __device__ __forceinline__ void first_layer_rows(const ConvArgs& args, const Con
         z[i][n][1] = z[i][n][3] = bias.y;
       }
     }
-    for (int dy = 1; dy <= above; ++dy) {
-      const unsigned char* row =
-          spin_row<P>(args, tile, slot_of(args, tile, -dy)) + x;  // column 0 is the site at x - k
-#pragma unroll 1
-      for (int chunk = 0; chunk < args.row_chunks; ++chunk) {
-        uint32_t a[2][4];
-        spin_fragment(a[0], row + 16 * chunk, args.spin_stride, tile.lane);
-        spin_fragment(a[1], row + 16 * chunk + 1, args.spin_stride, tile.lane);
-#pragma unroll 1
-        for (int piece = 0; piece < args.pieces; ++piece) {
-          const int64_t at = (int64_t((dy - 1) * args.row_chunks + chunk) * args.pieces + piece) * layer.tiles + n0;
+    // Weights of a step come while the step before is multiplied: from the L2 cache, at worst, they take 300 cycles.
+    const int steps = above * args.row_chunks * args.pieces;
+    const uint2* from = args.first + (int64_t(args.first_left) + n0) * 32 + tile.lane;
+    uint2 next[4] = {};
 #pragma unroll
-          for (int n = 0; n < 4; ++n) {
-            if (n >= tiles) continue;
-            const uint2 w = __ldg(weights + (at + n) * 32);
-            const uint32_t b[2] = {w.x, w.y};
-            mma_bf16(z[0][n], a[0], b);
-            mma_bf16(z[1][n], a[1], b);
-          }
+    for (int n = 0; n < 4; ++n)
+      if (n < tiles && steps) next[n] = __ldg(from + n * 32);
+    uint32_t a[2][4] = {};
+    int dy = 1, chunk = 0, piece = 0;
+#pragma unroll 1
+    for (int step = 1; step <= steps; ++step) {
+      if (piece == 0) {
+        const unsigned char* at = spin_row<P>(args, tile, slot_of(args, tile, -dy)) + x + 16 * chunk;  // x - k is at 0
+        spin_fragment(a[0], at, args.spin_stride, tile.lane);
+        spin_fragment(a[1], at + 1, args.spin_stride, tile.lane);
+      }
+      if (++piece == args.pieces) {
+        piece = 0;
+        if (++chunk == args.row_chunks) {
+          chunk = 0;
+          ++dy;
         }
+      }
+      from += layer.tiles * 32;
+#pragma unroll
+      for (int n = 0; n < 4; ++n) {
+        const uint32_t b[2] = {next[n].x, next[n].y};
+        if (n < tiles && step < steps) next[n] = __ldg(from + n * 32);
+        mma_bf16(z[0][n], a[0], b);
+        mma_bf16(z[1][n], a[1], b);
       }
     }
     for (int i = 0; i < 2 && x + i < args.width; ++i) {

@@ -3,30 +3,34 @@
 //   z_l(y, x) = b_l + sum_{dy, dx} W_l(dy, dx) a_{l-1}(y + dy, x + dx) [+ z_{l-1}(y, x)],   a = PReLU(z) or PReLU(P z +
 //   p)
 //
-// Grid: persistent, as many blocks as the device holds at once. Block: 8 warps that multiply and one that draws; it
-// takes tiles of 16 consecutive samples (the rows of a tensor-core fragment; tiles begin at multiples of 16 of the
-// sample index) through the whole lattice, a row at a time:
+// Grid: persistent, as many blocks as the device holds at once. Block: 8 warps; it takes tiles of 16 consecutive
+// samples (the rows of a tensor-core fragment; tiles begin at multiples of 16 of the sample index) through the whole
+// lattice, a row at a time:
 //   1. conv_rows.cuh: what finished rows give to this one, for all layers, sites and taps (nearly all arithmetic);
 //   2. conv_scan.cuh: site after site, all layers, what the sites on the left give, then the draw;
-//   3. log q of the row in float64, and what its input of the last layer gives to the logits of the rows below.
-// Memory: workspace (caller's, a slice a block): k + 1 rows of every layer's input, a row of sums, k + 1 rows of
-// logits. Shared: weights of the scan and the sums of the next k + 1 sites, in the same place as the stages of step 1;
-// rows of spins, logits of the row, constants. Weights of step 1 stream through the L2 cache, once a block and row.
-// Random words: Philox counter (sample index, site / 4, stream 0), word site % 4, one lane a sample.
+//   3. ln q of the row, spins and logits to the caller.
+// Memory: workspace (caller's, a slice a block): k + 1 rows of every hidden layer's input, a row of sums of every
+// layer, k + 1 rows of logits; 417 KB for conv 3/64/6, 16 x 16, bf16. Shared: in one place the stages of step 1, then
+// weights of the scan and the sums of the next k + 1 sites; rows of spins, logits and random words of the row,
+// constants. Random words: Philox counter (sample index, site / 4, stream 0), word site % 4, made for a row by all
+// threads.
 //
-// The draw has a warp of its own, for the others have as long to do with the sums of the next sites. log q is summed by
-// all threads after a row, not by the drawing lanes: 16 samples x width terms in parallel, none of them on the way from
-// one site to the next. Each thread has a fixed share of the sites, so that the sum has one order.
+// ln q is summed by all threads after a row, not by the drawing lanes: 16 samples x width terms in parallel, and none
+// of them on the way from one site to the next. A thread has a fixed share of the sites, so that the sum has one order.
+// The sums of sites to come are dealt to 7 warps while the eighth draws; a ninth warp for it would cost a quarter of
+// the registers, which a multiprocessor's four parts deal to whole warps (96 a thread instead of 128).
 //
-// H200, conv 3/64/6, 16 x 16, bf16 (132 multiprocessors at 1.75 GHz, mma.sync about 2500 FLOP a cycle each):
-//   floor        117 MFLOP a sample in lattice taps: 16,384 samples in 1.92 PFLOP, 3.3 ms at mma.sync's rate
-//                (2.5 ms at wgmma's); bytes: L2 gives weights and activations, 830 KB a row and tile, 2.5 TB/s at goal
-//   a site       prefix 2600 cycles of tensor cores; scan 3 barriers, about 1500 cycles of latency, of them 1150 in
-//                which shared memory is busy (147 KB); two blocks a multiprocessor overlap one's prefix with the
-//                other's scan
-//   prediction   8000 to 9500 cycles for a site of two blocks: 2.4 to 2.9 million samples/s
-// fp32 (three tf32 products, 6 times the tensor work, one block): 15,500 + 3000 cycles a site, 0.38 million samples/s,
-// 45 TFLOP/s. Cost per site does not depend on the width of the lattice; memory per block grows with it.
+// H200, conv 3/64/6, 16 x 16, bf16 (132 multiprocessors at 1.75 GHz, mma.sync about 2500 FLOP a cycle in each):
+//   floor       117 MFLOP a sample in lattice taps: 16,384 samples are 1.92 TFLOP, 3.3 ms at the rate of mma.sync and
+//               2.5 ms at that of wgmma, which wants 64 rows. L2 gives 830 KB of weights and activations a row and
+//               tile: 13.6 GB in all, 3 ms at 4.5 TB/s
+//   a site      step 1: 2600 cycles of tensor cores and 2000 of shared memory. Step 2: 3 barriers, about 1500 cycles of
+//               latency, 1150 of shared memory (147 KB). Two blocks a multiprocessor overlap one's step 1 with the
+//               other's step 2. Rest of a row: 300 cycles a site
+//   prediction  9000 to 12,000 cycles for a site of two blocks: 2.3 to 3.1 million samples/s, 5.3 to 7 ms
+// fp32 (three tf32 products: 6 times the tensor work, 230 registers, one block a multiprocessor): 15,500 + 4000 cycles
+// a site, 0.36 million samples/s, 43 TFLOP/s. Not measured yet. The cost of a site does not grow with the lattice but
+// for the taps that edges lack and, in bf16, a third of the scan's weights that at a width of 128 come through L1.
 #include "cuda/conv_sample.cuh"
 
 #include <algorithm>

@@ -19,7 +19,7 @@ __device__ __forceinline__ void add_to_logits(const ConvArgs& args, const ConvTi
   for (int i = threadIdx.x; i < args.width * kConvSamples; i += kConvThreads) {
     const int x = i / kConvSamples, s = i % kConvSamples;
     if (tile.y == 0) logits[i] = bias;
-#pragma unroll 1
+#pragma unroll 4
     for (int n = 0; n < rows && tile.y > 0; ++n) {
       const int lane = s % 8 * 4 + n % 8 / 2;
       float* kept = logit_ring(args, tile, slot_of(args, tile, n)) + i;

@@ -88,11 +88,11 @@ def _row_weights(source: _Source, plan: ConvPlan, bf16: bool) -> Index:
 
 
 def _scan_weights(source: _Source, plan: ConvPlan, bf16: bool) -> Index:
-    """Of what a site gives: pointwise products, then a tap o = 0 .. k to the right, of each layer
-    [tap][tile][pair of fragments][lane][fragment][element]; the last layer's taps are its columns."""
+    """Of what a site gives: the last layer, whose columns are the taps, then of each layer pointwise products and a tap
+    o = 0 .. k to the right: [tap][tile][pair of fragments][lane][fragment][element]."""
     k, slots, per = plan.half_kernel, _slots(bf16), 16 if bf16 else 8
-    parts = []
-    for l, layer in list(enumerate(plan.layers))[1:]:
+    layers, parts = list(enumerate(plan.layers))[1:], []
+    for l, layer in (*layers[-1:], *layers[:-1]):
         out, channels = layer.weight.shape[:2]
         last = l == len(plan.layers) - 1
         pairs = np.arange((_up(channels, 16) // per + 1) // 2)
