@@ -11,8 +11,8 @@ With one output channel the roles change (SIGN = -1): a stands left, and g at (y
 Shares are added by a second pass in a fixed order, so that results are the same every time; no atomics.
 
 Floor on H200 for the middle layer of conv 3/64/6, L = 16: 119 MFLOP a sample for either gradient, as forward.
-Operands from L2: (64 + 256) x 4 bytes for 32,768 FLOP, 26 FLOP a byte, at 5.5 TB/s 140 TFLOP/s (bf16: 51, 280).
-Prediction for 1000 samples, weight: fp32 1.3 ms, tf32 1.0 ms, bf16 0.5 ms; input as forward.
+Operands from L2, tf32: (64 + 256) x 4 bytes for 32,768 FLOP, 26 FLOP a byte, at 5.5 TB/s 140 TFLOP/s; fp32: 21 and
+117; bf16: 51 and 280. Prediction for 1000 samples, weight: fp32 1.4 ms, tf32 1.0 ms, bf16 0.5 ms; input as forward.
 """
 
 import torch
@@ -31,7 +31,7 @@ from vanfast.kernels._dot import (
 )
 from vanfast.kernels.conv import ConvShape, launch, programs
 
-COLUMNS = 256  # (tap, channel) pairs of a tile
+COLUMNS = {"fp32": 128, "tf32": 256, "bf16": 256}  # (tap, channel) pairs of a tile; three products take more registers
 SHARES = 512  # programs aimed at: some four for each of 132 processors
 BLOCK_B = {"fp32": 32, "tf32": 32, "bf16": 64}  # samples of an item
 
@@ -116,7 +116,7 @@ def conv_grad_weight(shape: ConvShape, grad: Tensor, operands: Tensor) -> Tensor
     left, right = (operands, grad) if swap else (grad, operands)
     c_left, c_right = left.shape[3], right.shape[3]
     block_l, block_r = min(power_of_two(c_left, 16), 64), power_of_two(c_right)
-    columns = min(power_of_two(taps * block_r, 16), COLUMNS)
+    columns = min(power_of_two(taps * block_r, 16), COLUMNS[shape.precision])
     grid_n, grid_l = -(-taps * block_r // columns), -(-c_left // block_l)
     block_b = BLOCK_B[shape.precision]
     shares = max(1, min(SHARES // (grid_n * grid_l), ly * lx * -(-count // block_b)))

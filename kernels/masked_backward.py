@@ -198,7 +198,8 @@ def masked_grad_input(
         masked_grad_input_kernel[(rows * triton.cdiv(n_in, BLOCK_J),)](
             grad, weight, kept, slope, skip, users, windows and windows.user_end, out, partial, count, n_in, n_out,
             DENSE=windows is None, LOCAL=is_local(windows), SLOPE=slope is not None, SKIP=skip is not None,
-            PRECISION=PRECISIONS[precision], BLOCK_B=BLOCK_B, BLOCK_J=BLOCK_J, BLOCK_K=64 if precision == "bf16" else 32, num_warps=8, num_stages=3,
+            PRECISION=PRECISIONS[precision], BLOCK_B=BLOCK_B, BLOCK_J=BLOCK_J,
+            BLOCK_K=64 if precision == "bf16" else 32, num_warps=8, num_stages=3,
         )  # fmt: skip
     sums = partial.sum(0)
     return out, sums[0], sums[1]

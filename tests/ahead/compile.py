@@ -20,6 +20,7 @@ from triton.compiler import ASTSource
 from triton.runtime.jit import JITFunction
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
+TENSOR_MEMORY = 512  # columns of a Blackwell processor
 CHOICES = ("num_warps", "num_stages", "num_ctas", "maxnreg", "enable_fp_fusion")
 POINTERS = {
     torch.float64: "*fp64",
@@ -89,6 +90,8 @@ def source(launch: Launch) -> ASTSource:
 def resources(launch: Launch, sm: int) -> dict[str, Any]:
     """Registers a thread, bytes of spills a thread, bytes of shared memory, and the tensor core instructions in use."""
     compiled = triton.compile(source(launch), target=GPUTarget("cuda", sm, 32), options=launch.options)
+    # A kernel past Blackwell's tensor memory comes out empty, to fail when it is launched.
+    assert getattr(compiled.metadata, "tmem_size", 0) <= TENSOR_MEMORY, compiled.metadata.tmem_size
     with tempfile.TemporaryDirectory() as folder:
         binary = Path(folder) / "kernel.cubin"
         binary.write_bytes(compiled.asm["cubin"])
