@@ -34,6 +34,7 @@ MaskedCall call_of(uintptr_t spins, uintptr_t log_q, int64_t count, uint64_t see
 MaskedStack stack_of(const py::dict& net) {
   const auto number = [&](const char* name) { return net[name].cast<int>(); };
   return {number("sites"),
+          number("block_sites"),
           number("blocks"),
           number("precision"),
           pointer<const int*>(net, "block_table"),

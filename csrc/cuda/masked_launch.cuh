@@ -31,6 +31,7 @@ struct MaskedSingle {
 // A stack: see masked_stack.cu for the tables.
 struct MaskedStack {
   int sites;
+  int block_sites;
   int blocks;
   int precision;
   const int* block_table;    // [blocks] of kBlockInts

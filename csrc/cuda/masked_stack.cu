@@ -15,9 +15,9 @@
 //   stage draws (all parts of a group alike) and pushes the spin. Parts share the units pushed to; one barrier a stage.
 // segments: finished activations go to rows for later prefixes, pre-activations to the caller if kept.
 // Every sum has one order, whatever groups and parts are, and a column of a product does not depend on the others.
-// Shared memory: spins as bits [word][sample], z [unit of block][sample + 1], the block's own weights, and activations
-// [unit][sample + 8] where they fit, else in the caller's workspace (they stay in L2).
-// Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
+// Shared memory: spins as bits [word][sample], random words [site of block][sample], z [unit of block][sample + 1], the
+// block's own weights, and activations [unit][sample + 8] where they fit, else in the caller's workspace (they stay in
+// L2). Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
 //
 // Floor on H200 for dense 3/4, N = 256, batch 1000: 1.6 MFLOP a sample, x 3 in tf32: 4.7 GFLOP, 10 us; but 32 tiles
 // keep 32 multiprocessors busy, and what follows one another counts: 16 blocks x 64 steps of 130 cycles in prefixes,
@@ -36,7 +36,7 @@ constexpr int kChunk = 4;  // units activated together
 // Where a launch keeps things, in bytes from the start of shared memory.
 struct Places {
   int groups, parts;
-  int z, weights, active;
+  int words, z, weights, active;
   bool staged;       // the block's own weights are copied to shared memory
   bool near_memory;  // activations lie in shared memory
   uint32_t* workspace;
@@ -120,6 +120,20 @@ __device__ void store_segment(const MaskedStack& net, const MaskedCall& call, in
   }
 }
 
+// The random words of a block, [site of the block][sample]: made by all parts, for every part draws with them.
+__device__ inline void draw_words(const MaskedStack& net, uint64_t seed, uint64_t sample, int block, const Places& at,
+                                  uint32_t* words, int part) {
+  const int begin = block * net.block_sites, end = min(net.sites, begin + net.block_sites);
+  for (int four = begin / 4 + part; 4 * four < end; four += at.parts) {
+    const PhiloxWords random = philox(seed, sample, four, kSpinStream);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      const int site = 4 * four + i;
+      if (site >= begin && site < end) words[(site - begin) * kWarp * at.groups] = random.word[i];
+    }
+  }
+}
+
 template <int kPrecision>
 __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, MaskedCall call, Places at) {
   VANFAST_SHARED(shared);
@@ -127,6 +141,7 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
   const int samples = kWarp * at.groups, stride = samples + 1, words = (net.sites + kWordSites - 1) / kWordSites;
   const int column = kWarp * group;
   uint32_t* bits = reinterpret_cast<uint32_t*>(shared) + column;
+  uint32_t* random = reinterpret_cast<uint32_t*>(shared + at.words) + column + lane;
   float* z = reinterpret_cast<float*>(shared + at.z) + column;
   float* staged = reinterpret_cast<float*>(shared + at.weights);
   uint32_t* active = at.near_memory ? reinterpret_cast<uint32_t*>(shared + at.active)
@@ -142,7 +157,6 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
       for (int word = part; word < words; word += at.parts)
         bits[word * samples + lane] = load_word(spins, n0, word, lane);
     LogProbability log_q;
-    PhiloxWords random = {};
     uint32_t drawn = 0;
     for (int block = 0; block < net.blocks; ++block) {
       const int4 lists = table_entry(net.block_table, kBlockInts, block, 0);  // tasks and stages, begin and end
@@ -153,6 +167,7 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
         weights = staged;
       }
       copy_async_commit();
+      if (!call.given) draw_words(net, call.seed, first + n0 + lane, block, at, random, part);
       for (int task = lists.x + part; task < lists.y; task += at.parts)
         run_task<kPrecision>(net, task, bits, active, z, samples, lane);
       copy_async_wait<0>();
@@ -173,10 +188,7 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
           if (call.given) {
             up = !((*word >> bit_of_site(site % kWordSites)) & 1u);
           } else {
-            if (site % 4 == 0) random = philox(call.seed, first + n0 + lane, site / 4, kSpinStream);
-            const uint32_t even = site & 2 ? random.word[2] : random.word[0];
-            const uint32_t odd = site & 2 ? random.word[3] : random.word[1];
-            up = draw_spin(logit, site & 1 ? odd : even);
+            up = draw_spin(logit, random[(site - block * net.block_sites) * samples]);
             drawn = (site % kWordSites ? drawn : 0u) | (up ? 0u : 1u << bit_of_site(site % kWordSites));
             if (part == 0) *word = drawn;
           }
@@ -246,13 +258,15 @@ int arrange(const MaskedStack& net, int groups, int memory, int limit, Places& a
   const int samples = kWarp * groups;
   const auto round16 = [](int64_t bytes) { return (bytes + 15) / 16 * 16; };
   const int64_t words = (net.sites + kWordSites - 1) / kWordSites;
-  const int64_t z = round16(words * samples * 4), weights = z + round16(int64_t(net.z_rows) * (samples + 1) * 4);
+  const int64_t bits = round16(words * samples * 4), z = bits + round16(int64_t(net.block_sites) * samples * 4);
+  const int64_t weights = z + round16(int64_t(net.z_rows) * (samples + 1) * 4);
   at.groups = groups;
   at.staged = weights + net.scan_floats * int64_t(4) <= limit;
   const int64_t active = weights + (at.staged ? net.scan_floats * int64_t(4) : 0);
   const int64_t with_active = active + int64_t(net.active_rows) * (samples + 8) * 4;
   at.near_memory = memory == 1 || (memory == 0 && with_active <= limit / 2);
-  at.z = static_cast<int>(z), at.weights = static_cast<int>(weights), at.active = static_cast<int>(active);
+  at.words = static_cast<int>(bits), at.z = static_cast<int>(z), at.weights = static_cast<int>(weights),
+  at.active = static_cast<int>(active);
   const int64_t all = at.near_memory ? with_active : active;
   return all > limit ? -1 : static_cast<int>(all);
 }

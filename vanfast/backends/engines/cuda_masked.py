@@ -136,6 +136,7 @@ class Stack(Packed):
         names = ("block_table", "task_table", "stage_table", "segment_table")
         self._net: dict[str, int] = {
             "sites": plan.num_sites,
+            "block_sites": tables.block_sites,
             "blocks": len(tables.blocks),
             "precision": PRECISIONS[precision],
             **{name: rows.data_ptr() for name, rows in zip(names, self._lists, strict=True)},
