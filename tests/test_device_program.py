@@ -210,11 +210,13 @@ def test_captured_training_resumes_exactly(slow_backend, tmp_path):
         assert torch.equal(a, b)
 
 
-def test_a_step_that_diverges_is_named(slow_backend):
+def test_a_step_that_diverges_is_named_and_not_taken(slow_backend):
     net = NETWORKS["dense"](False)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
     ham = vf.hamiltonians.Pairwise(torch.full((9, 9), 1e300, dtype=torch.float64).fill_diagonal_(0).numpy())
     with pytest.raises(FloatingPointError, match="training diverged at step 0"):
         vf.train(net, ham, 1e10, steps=20, batch=20, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), before, strict=True))
 
 
 def test_figures_lie_in_their_slots(slow_backend):

@@ -102,7 +102,7 @@ class Sampler:
         """
         _check_indices(count, seed, first)
         batch = Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
-        if not np.isfinite(batch.log_q.cpu().numpy()).all():  # numpy: torch would wake its team of threads
+        if not _finite(batch.log_q):
             raise FloatingPointError("ln q is not finite: the network's activations overflow its precision")
         return batch
 
@@ -114,6 +114,12 @@ class Sampler:
     def log_prob(self, spins: Any) -> torch.Tensor:
         """ln q(s), float64 [B], of the network as this sampler runs it, rounded in bf16 say. No gradient."""
         return self.program.log_prob(spins)
+
+
+def _finite(values: torch.Tensor) -> bool:
+    if values.device.type == "cpu":
+        return bool(np.isfinite(values.numpy()).all())  # torch would wake its team of threads
+    return bool(values.isfinite().all())
 
 
 def _same(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:

@@ -72,6 +72,16 @@ def test_replayed_steps_equal_uncaptured_ones(backend, device, precision, monkey
 
 
 @pytest.mark.gpu
+def test_a_step_that_diverges_is_not_taken(backend, device):
+    net = battery.network("dense z2", device)
+    before = [parameter.detach().clone() for parameter in net.parameters()]
+    ham = vf.hamiltonians.Pairwise(torch.full((9, 9), 1e300, dtype=torch.float64).fill_diagonal_(0).numpy())
+    with pytest.raises(FloatingPointError, match="training diverged at step 0"):
+        vf.train(net, ham, 1e10, steps=20, batch=20, backend=backend, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(net.parameters(), before, strict=True))
+
+
+@pytest.mark.gpu
 def test_more_samples_than_fit_31_bits(device):
     """Offsets past 2^31: 140,000 samples of 128 x 128 sites, the last of them drawn alone for comparison."""
     net = vf.networks.PixelCNN(128, depth=1, width=1, half_kernel=1, z2=False, seed=1).to(device)

@@ -27,7 +27,8 @@ class Kept(ABC):
         """Gradient of sum_n weight[n] ln q(s_n) with respect to the plan's tensors, for `Network.add_gradient`.
 
         weight: float64 [count]. Only the backward pass is computed. In bf16 it is the straight-through gradient: of the
-        float32 network, at the pre-activations that the rounded one had.
+        float32 network, at the pre-activations that the rounded one had. On a GPU the operands of its products are
+        rounded too, to bf16 or tf32.
         """
 
 

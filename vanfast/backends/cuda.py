@@ -89,20 +89,20 @@ class CudaBackend(Backend):
         if isinstance(plan, ConvPlan):
             from vanfast.backends.engines.cuda_conv import CudaConv
 
-            return CudaConv(plan, precision, device, self._native())
+            return CudaConv(plan, precision, device, self.native())
         if isinstance(plan, MaskedPlan):
             from vanfast.backends.engines.cuda_masked import CudaMasked
 
-            return CudaMasked(plan, precision, device, self._native())
+            return CudaMasked(plan, precision, device, self.native())
         from vanfast.backends.engines.cuda_mixture import CudaMixture
 
-        return CudaMixture(plan, device, self._native())
+        return CudaMixture(plan, device, self.native())
 
     def _operations(self, device: torch.device) -> Operations:
         from vanfast.backends.engines.cuda_energy import DeviceEnergy
         from vanfast.backends.engines.cuda_symmetry import symmetrize
 
-        module = self._native()
+        module = self.native()
 
         def energy(ham: Hamiltonian, device: torch.device) -> Energy:
             return DeviceEnergy(ham, device, module)
@@ -112,7 +112,8 @@ class CudaBackend(Backend):
 
         return Operations(symmetrized, energy, triton_gradient(device))
 
-    def _native(self) -> Any:
+    def native(self) -> Any:
+        """The module in use."""
         if self._module is not None:
             return self._module
         from vanfast import _cuda

@@ -66,6 +66,8 @@ class DeviceProgram(Program):
             self.draw(min(BATCH_LIMIT, count - start), seed, first + start, ham)
             for start in range(0, max(count, 1), BATCH_LIMIT)
         ]
+        if len(parts) == 1:
+            return parts[0].spins, parts[0].log_q, parts[0].energy
         spins, log_q = (torch.cat([getattr(part, name) for part in parts]) for name in ("spins", "log_q"))
         energies = [part.energy for part in parts if part.energy is not None]
         return spins, log_q, torch.cat(energies) if energies else None

@@ -44,7 +44,7 @@ class LinearLayer(nn.Module, ABC):
 
     @abstractmethod
     def masked_weight(self) -> Tensor:
-        """The weight as it multiplies the input, masks applied."""
+        """The weight as it multiplies the input, masks applied: a new tensor."""
 
     @abstractmethod
     def weight_counts(self) -> tuple[int, int]:
@@ -193,7 +193,7 @@ class PointwiseConv2d(LinearLayer):
         return out if skip is None else out + skip
 
     def masked_weight(self) -> Tensor:
-        return self.weight
+        return self.weight.clone()
 
     def weight_counts(self) -> tuple[int, int]:
         return self.weight.numel(), self.weight.numel()

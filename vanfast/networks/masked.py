@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vanfast.networks.base import LayeredNetwork, add_to_grad, optional_snapshot, snapshot
+from vanfast.networks.base import LayeredNetwork, add_to_grad, optional_snapshot
 from vanfast.networks.layers import ChannelLinear, MaskedLinear
 from vanfast.networks.plan import LayerGradient, MaskedLayer, MaskedPlan
 
@@ -18,15 +18,15 @@ class MaskedNetwork(LayeredNetwork):
             assert isinstance(step.layer, MaskedLinear | ChannelLinear)
             layers.append(
                 MaskedLayer(
-                    weight=snapshot(step.layer.masked_weight()),
+                    weight=step.layer.masked_weight().detach(),
                     bias=optional_snapshot(step.layer.bias),
                     slope=optional_snapshot(step.slope),
                     skip=step.skip,
-                    degree=snapshot(step.layer.degree),
+                    degree=step.layer.degree,
                     local=isinstance(step.layer, ChannelLinear),
                 )
             )
-        return MaskedPlan(self.num_sites, optional_snapshot(self.order), tuple(layers))
+        return MaskedPlan(self.num_sites, self.order, tuple(layers))
 
     def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
         if len(gradients) != len(self.steps):

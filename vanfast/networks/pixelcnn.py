@@ -68,7 +68,7 @@ class PixelCNN(LayeredNetwork):
             assert isinstance(step.layer, MaskedConv2d)
             layers.append(
                 ConvLayer(
-                    weight=snapshot(step.layer.masked_weight()),
+                    weight=step.layer.masked_weight().detach(),
                     bias=optional_snapshot(step.layer.bias),
                     inclusive=step.layer.inclusive,
                     slope=optional_snapshot(step.slope),

@@ -2,7 +2,7 @@
 
 Words used below: `z` is the pre-activation of a linear layer, that is its output after bias and after any skip term;
 `x` is the network's input, the spins as +-1 in drawing order. PReLU(z) = z if z > 0 else slope * z.
-All tensors are detached copies in the dtype of the network's parameters, on their device.
+Tensors made of parameters are detached copies in their dtype and on their device.
 """
 
 from __future__ import annotations

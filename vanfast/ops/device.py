@@ -52,7 +52,7 @@ def _model(ham: Hamiltonian, device: torch.device) -> EnergyOnDevice | None:
     if isinstance(backend, CudaBackend):
         from vanfast.backends.engines import cuda_energy
 
-        return cuda_energy.DeviceEnergy(ham, device, backend._native())
+        return cuda_energy.DeviceEnergy(ham, device, backend.native())
     if backend.name == "triton":
         from vanfast.backends.engines import triton_energy
 

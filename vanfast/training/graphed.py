@@ -28,10 +28,10 @@ class StepFigures:
 
     loss: float
     deviation: float
-    energy: float
-    log_q: float
     ess: float
     gradient_norm: float
+    energy: float
+    log_q: float
 
 
 def device_program(sampler: Sampler) -> DeviceProgram | None:
@@ -76,6 +76,7 @@ class GraphedStep:
         self._first = torch.zeros(1, dtype=torch.int64, device=device)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device)
         self._beta = torch.zeros((), dtype=torch.float64, device=device)
+        self._bad = torch.zeros((), dtype=torch.float32, device=device)  # 1 from the first step that is not finite
         self._figures = torch.zeros((RING, 6), dtype=torch.float64, device=device)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._next: tuple[int, int] | None = None  # the step and the slot that the device holds
@@ -117,18 +118,29 @@ class GraphedStep:
         mean = reward.mean()
         net.zero_grad(set_to_none=True)
         net.add_gradient(kept.gradient((reward - mean) / self.batch))
-        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), self.limit)
-        self.optimizer.step()
-        ess = torch.exp(2 * torch.logsumexp(-reward, 0) - torch.logsumexp(-2 * reward, 0)) / self.batch
-        row = torch.stack([mean, reward.std(), kept.energy.mean(), kept.log_q.mean(), ess, norm.double()])
+        norm = torch.nn.utils.clip_grad_norm_(net.parameters(), self.limit).double()
+        self._update(mean + norm)
+        share = torch.softmax(-reward, 0)
+        ess = 1 / (self.batch * (share @ share))
+        means = torch.stack([kept.energy, kept.log_q]).mean(1)
+        row = torch.cat([torch.stack([mean, reward.std(), ess, norm]), means])
         self._figures.index_copy_(0, self._slot, row[None])
         self._first.add_(self.batch)
         self._slot.add_(1).remainder_(RING)
 
+    def _update(self, finite: Tensor) -> None:
+        """Adam's step, but none from the first one on whose figures are not finite: the parameters before it stay."""
+        torch.maximum(self._bad, (~finite.isfinite()).float(), out=self._bad)
+        if self.program.device.type == "cuda":
+            self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells it
+            self.optimizer.step()
+        elif not self._bad:
+            self.optimizer.step()
+
     def _capture(self) -> torch.cuda.CUDAGraph:
         """Records one step. The steps that warm up are undone."""
         parameters, states = list(self.net.parameters()), self.optimizer.state
-        tensors = [*parameters, self._first, self._slot]
+        tensors = [*parameters, self._first, self._slot, self._bad]
         fresh = not states
         tensors += [value for parameter in parameters for value in states.get(parameter, {}).values()]
         before = [tensor.detach().clone() for tensor in tensors]
