@@ -128,9 +128,9 @@ class GraphedStep:
         self._first.add_(self.batch)
         self._slot.add_(1).remainder_(RING)
 
-    def _update(self, finite: Tensor) -> None:
-        """Adam's step, but none from the first one on whose figures are not finite: the parameters before it stay."""
-        torch.maximum(self._bad, (~finite.isfinite()).float(), out=self._bad)
+    def _update(self, figure: Tensor) -> None:
+        """Adam's step, but none from the first one on whose figure is not finite: the parameters before it stay."""
+        torch.maximum(self._bad, (figure - figure).ne(0).float(), out=self._bad)  # fewer launches than isfinite
         if self.program.device.type == "cuda":
             self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells it
             self.optimizer.step()
