@@ -110,7 +110,7 @@ __device__ __forceinline__ void first_layer_site(const ConvArgs& args, const Con
     const float4 from = sums[n * 32];
     float z[4] = {from.x, from.y, from.z, from.w}, added[4] = {};
 #pragma unroll 1
-    for (int chunk = 0; chunk < args.left_chunks; ++chunk) {
+    for (int chunk = 0; chunk < args.left_chunks && x > 0; ++chunk) {
       uint32_t a[4];
       spin_fragment(a, row + 16 * chunk, args.spin_stride, tile.lane);
 #pragma unroll 1
