@@ -263,9 +263,9 @@ def test_many_units_of_one_degree(cuda):
     drawn = CudaMasked(plan, "fp32", cuda.device, cuda.module).draw(5, SEED, 0)
     expected = ReferenceProgram(moved(plan, "cpu"), False, "fp32").log_prob(drawn.spins.cpu())
     check(cuda, drawn.log_q, expected, "fp32")
-    wide = CudaMasked(moved(MADE(1, (4000,), seed=1).plan(), cuda.device), "fp32", cuda.device, cuda.module)
+    wide = moved(MADE(1, (4000,), seed=1).plan(), cuda.device)
     with pytest.raises(ValueError, match="too many units of one degree"):
-        wide.draw(5, SEED, 0)
+        CudaMasked(wide, "fp32", cuda.device, cuda.module)
 
 
 def test_no_samples_and_wrong_arguments(cuda):

@@ -163,10 +163,17 @@ class Stack(Packed):
         slopes = [self.ones[:n] if given is None else given for n, given in zip(self.units, follows, strict=True)]
         torch.cat(slopes, out=self.slope)
 
+    def workspace(self, module: Any, layout: tuple[int, int, int], count: int, device: int, shared_limit: int) -> int:
+        """Bytes that a launch needs. Raises ValueError where a block of sites has more units than fit a processor."""
+        how = {"groups": layout[0], "parts": layout[1], "memory": layout[2]}
+        size: int = module.masked_stack_workspace(
+            self._net, **how, count=count, device=device, shared_limit=shared_limit
+        )
+        return size
+
     def launch(self, module: Any, layout: tuple[int, int, int], call: dict[str, Any]) -> None:
         how = {"groups": layout[0], "parts": layout[1], "memory": layout[2]}
-        where = {name: call[name] for name in ("count", "device", "shared_limit")}
-        size = module.masked_stack_workspace(self._net, **how, **where)
+        size = self.workspace(module, layout, call["count"], call["device"], call["shared_limit"])
         workspace = torch.empty(size, dtype=torch.uint8, device=self.device)
         module.masked_stack(self._net, workspace=workspace.data_ptr(), workspace_bytes=size, **how, **call)
 
@@ -200,6 +207,7 @@ class CudaMasked(Engine):
             self._net = Single(plan, precision, device)
         else:
             self._net = Stack(plan, precision, device, block_sites)
+            self._net.workspace(module, self._layout, 1, device.index or 0, self._shared)  # refuses what cannot be run
         self.load(plan)
 
     def load(self, plan: Plan) -> None:
