@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CSRC := $(shell find csrc -type f ! -name '*.md')
+CSRC := $(shell find csrc -type f)
+TESTED := $(wildcard tests/emulation/*.cu tests/emulation/*.cpp tests/emulation/*.h)
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
 .PHONY: demo test lint slow install bench clean
@@ -21,7 +22,7 @@ demo: install
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/clang-format --dry-run -Werror $(CSRC)
+	$(BIN)/clang-format --dry-run -Werror $(CSRC) $(TESTED)
 	$(BIN)/mypy
 
 # Triton decides at definition whether a kernel is interpreted, so its kernels run in a process of their own.
