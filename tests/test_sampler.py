@@ -136,10 +136,20 @@ def test_environment_chooses_what_auto_means(net, monkeypatch):
     monkeypatch.setenv("VANFAST_BACKEND", "reference")
     assert vf.Sampler(net).backend == "reference"
     monkeypatch.setenv("VANFAST_BACKEND", "abacus")
-    with pytest.raises(ValueError, match="abacus"):
+    with pytest.raises(ValueError, match="VANFAST_BACKEND = 'abacus' must be one of 'auto'"):
         vf.Sampler(net)
-    monkeypatch.delenv("VANFAST_BACKEND")
+    assert vf.Sampler(net, backend="reference").backend == "reference"
+    monkeypatch.setenv("VANFAST_BACKEND", "")
     assert vf.Sampler(net).backend in backends.available()
+
+
+def test_a_network_on_a_gpu_is_never_quietly_run_on_the_cpu(monkeypatch):
+    monkeypatch.delenv("VANFAST_BACKEND", raising=False)
+    for name in backends.ON_GPU:
+        monkeypatch.setattr(type(backends.get(name)), "unavailable", lambda self: f"no {self.name} today")
+    with pytest.raises(BackendUnavailable, match="on cuda:1: cuda: no cuda today; triton: no triton today"):
+        backends.choose("auto", torch.device("cuda", 1))
+    assert backends.choose("cpu", torch.device("cuda", 1)).name == "cpu"
 
 
 def test_available_lists_the_reference():

@@ -8,14 +8,15 @@ import os
 import torch
 
 from vanfast.backends.base import PRECISIONS, Backend, Kept, Program
+from vanfast.errors import BackendUnavailable
 
-__all__ = ["NAMES", "PRECISIONS", "Backend", "Kept", "Program", "available", "choose", "get"]
+__all__ = ["NAMES", "ON_GPU", "PRECISIONS", "Backend", "Kept", "Program", "available", "choose", "get", "wanted"]
 
 NAMES = ("cpu", "cuda", "triton", "reference")
 ON_CPU = ("cpu", "reference")
 # A network on a GPU stays there. cuda before triton: one launch a batch where triton has one for each row and layer, so
 # it leads most where launches dominate. Their crossover is measured by bench/gpu_check.sh, not yet run on a GPU.
-ON_GPU = ("cuda", "triton", *ON_CPU)
+ON_GPU = ("cuda", "triton")
 
 
 def get(name: str) -> Backend:
@@ -29,17 +30,32 @@ def get(name: str) -> Backend:
     return backend
 
 
-def choose(name: str, device: torch.device) -> Backend:
-    """The backend called `name`; "auto" takes VANFAST_BACKEND or else the first available one for networks on `device`.
+def wanted(name: str) -> str:
+    """`name`, or for "auto" what VANFAST_BACKEND says if it is set. Raises ValueError if that is no backend."""
+    if name != "auto":
+        return name
+    name = os.environ.get("VANFAST_BACKEND") or "auto"
+    if name not in ("auto", *NAMES):
+        raise ValueError(f"VANFAST_BACKEND = {name!r} must be one of {', '.join(map(repr, ('auto', *NAMES)))}")
+    return name
 
-    Raises ValueError for an unknown name.
+
+def choose(name: str, device: torch.device) -> Backend:
+    """The backend called `wanted(name)`; for "auto" the first that can run where `device` is, never on another kind.
+
+    Raises ValueError for an unknown name, BackendUnavailable where "auto" finds none.
     """
-    if name == "auto":
-        name = os.environ.get("VANFAST_BACKEND", "auto")
-    if name == "auto":
-        names = ON_GPU if device.type == "cuda" else ON_CPU
-        name = next(known for known in names if not get(known).unavailable())
-    return get(name)
+    name = wanted(name)
+    if name != "auto":
+        return get(name)
+    reasons = {}
+    for known in ON_GPU if device.type == "cuda" else ON_CPU:
+        reason = get(known).unavailable()
+        if reason is None:
+            return get(known)
+        reasons[known] = reason
+    told = "; ".join(f"{known}: {reason}" for known, reason in reasons.items())
+    raise BackendUnavailable(f"no backend can run a network on {device}: {told}; backend='cpu' draws on the CPU")
 
 
 def available() -> dict[str, str | None]:

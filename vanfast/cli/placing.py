@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
-from vanfast.backends import NAMES
+from vanfast.backends import NAMES, ON_GPU, wanted
 
 if TYPE_CHECKING:
     from vanfast.networks import Network
-
-GPU_BACKENDS = ("cuda", "triton")
 
 
 def add_placing_options(parser: argparse._ActionsContainer) -> None:
@@ -27,11 +24,9 @@ def place(net: Network, arguments: argparse.Namespace) -> Network:
     """Moves `net` to the device that was asked for. Raises ValueError where there is none."""
     from vanfast.backends.cuda import no_gpu
 
-    backend, device = arguments.backend, arguments.device
-    if backend == "auto":
-        backend = os.environ.get("VANFAST_BACKEND", "auto")
+    device = arguments.device
     if device == "auto":
-        device = "cuda" if backend in GPU_BACKENDS and no_gpu() is None else "cpu"
+        device = "cuda" if wanted(arguments.backend) in ON_GPU and no_gpu() is None else "cpu"
     elif device == "cuda" and (reason := no_gpu()):
         raise ValueError(f"--device cuda: {reason}")
     return net.to(device)

@@ -22,7 +22,7 @@ def sample(
 ) -> tuple[Tensor, Tensor]:
     run, device = runner(parameters, network), parameters[0].device
     spins, log_q = run.sample(parameters, count, unsigned(seed), unsigned(first), BACKEND, precision)
-    return spins.to(device), log_q.to(device)  # where no GPU backend is installed, the CPU engine has drawn
+    return spins.to(device), log_q.to(device)  # VANFAST_BACKEND=cpu draws there
 
 
 def log_prob(parameters: Sequence[Tensor], network: str, spins: Tensor, precision: str) -> Tensor:
@@ -39,7 +39,7 @@ def log_prob_backward(
 def energy(arrays: Sequence[Tensor], hamiltonian: str, spins: Tensor) -> Tensor:
     ham = system(arrays, hamiltonian)
     model = _model(ham, spins.device)
-    if model is None:  # no GPU backend is installed
+    if model is None:  # VANFAST_BACKEND=cpu
         return ham.energy(spins)
     return model.evaluate(as_spins(spins, ham.num_sites, device=spins.device))
 
