@@ -5,6 +5,7 @@ the newest also runs on those that come after it. Neither a GPU nor a driver is 
 """
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,7 +20,15 @@ from setuptools import find_packages, setup
 from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
-CUDA_ARCHS = (os.environ.get("VANFAST_CUDA_ARCHS") or "80;90").split(";")
+
+
+def cuda_archs() -> list[str]:
+    """Those of VANFAST_CUDA_ARCHS. Tensor-core products of bf16 and tf32 begin with 80."""
+    wish = os.environ.get("VANFAST_CUDA_ARCHS") or "80;90"
+    archs = wish.split(";")
+    if not all(re.fullmatch(r"[1-9]\d+[af]?", arch) and int(arch.rstrip("af")) >= 80 for arch in archs):
+        raise SystemExit(f"VANFAST_CUDA_ARCHS is {wish!r}; expected capabilities from 80 on, as in '80;90'")
+    return archs
 
 
 def files(folder: str, *patterns: str) -> list[str]:
@@ -184,6 +193,7 @@ def cuda_extension(nvcc: str) -> Pybind11Extension:
 
 
 NVCC = find_nvcc()
+CUDA_ARCHS = cuda_archs()
 setup(
     packages=[*find_packages(include=["vanfast", "vanfast.*"]), "vanfast.kernels"],
     package_dir={"vanfast.kernels": "kernels"},

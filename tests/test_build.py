@@ -73,6 +73,10 @@ def test_cuda_can_be_demanded_and_forbidden(tmp_path):
     done = set_up("cuda_objects", VANFAST_CUDA="yes")
     assert done.returncode != 0
     assert "VANFAST_CUDA is 'yes'; 1 demands nvcc" in done.stderr
+    for wrong in ("nonsense", "80,90", "sm_90", "8.0", "80;", "70;90"):
+        done = set_up("cuda_objects", VANFAST_CUDA="0", VANFAST_CUDA_ARCHS=wrong)
+        assert done.returncode != 0
+        assert f"VANFAST_CUDA_ARCHS is '{wrong}'; expected capabilities from 80 on" in done.stderr
     # What is called nvcc is asked where its toolkit is, and believed.
     nvcc = tmp_path / "bin" / "nvcc"
     nvcc.parent.mkdir()
