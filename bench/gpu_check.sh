@@ -16,13 +16,20 @@ if [ "${1:-}" = "--dry-run" ]; then
   dry_run=1
   shift
 fi
-if [ $# -ne 1 ]; then
+if [ $# -ne 1 ] || [[ $1 = -* ]] || [ -z "$1" ]; then
   echo "usage: bench/gpu_check.sh [--dry-run] OUT_DIR" >&2
   exit 2
 fi
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-mkdir -p "$1" || exit 2
-out=$(cd "$1" && pwd)
+out=$1
+[[ $out = /* ]] || out=$PWD/$out
+if [ $dry_run = 0 ]; then
+  mkdir -p "$out" || exit 2
+  if [ ! -w "$out" ]; then
+    echo "bench/gpu_check.sh: OUT_DIR $out cannot be written to" >&2
+    exit 2
+  fi
+fi
 cd "$root" || exit 2
 
 python=${PYTHON:-python3}
@@ -45,10 +52,8 @@ trap cleanup EXIT
 
 # In place there is no vanfast.kernels: an installation maps kernels/ there.
 link_kernels() {
-  if ! "$python" -c "import importlib.metadata as m; m.distribution('vanfast')" 2>/dev/null &&
-    [ ! -e vanfast/kernels ]; then
-    ln -s ../kernels vanfast/kernels && linked=1
-  fi
+  [ -e vanfast/kernels ] || "$python" -c "import vanfast.kernels" 2>/dev/null && return 0
+  ln -s ../kernels vanfast/kernels && linked=1
 }
 
 # phase NAME LIMIT COMMAND: runs it with its seconds in LIMIT, logs it, reports it; never fails. An interrupt lets pytest
@@ -82,6 +87,7 @@ sanitizer() {
 }
 
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+printf -v quoted %q "$out"
 flags=""
 for backend in $backends; do flags+=" --backend $backend"; done
 workers=""
@@ -91,10 +97,10 @@ tests=${TEST_ARGS:-tests -m gpu $workers}
 [ $dry_run = 1 ] && echo "would run in $root, at most $total s in all, results to $out:"
 phase build 140 "$python setup.py build_ext --inplace"
 [ $dry_run = 1 ] || link_kernels
-phase tests 140 "$python -m pytest $tests -p no:cacheprovider --junitxml=$out/tests.xml"
+phase tests 140 "$python -m pytest $tests -p no:cacheprovider --junitxml=$quoted/tests.xml"
 phase memcheck 45 "$(sanitizer memcheck)"
 phase racecheck 45 "$(sanitizer racecheck)"
-phase bench 190 "$python bench/gpu/run.py --out $out/targets.json --device $device --size $size$flags --seconds \$((LIMIT - 35)) \
---crossover $out/crossover.json"
+phase bench 190 "$python bench/gpu/run.py --out $quoted/targets.json --device $device --size $size$flags --seconds \$((LIMIT - 35)) \
+--crossover $quoted/crossover.json"
 [ $dry_run = 1 ] && exit 0
 "$python" bench/gpu/report.py summary "$out"

@@ -38,14 +38,17 @@ def fake_sanitizer(folder: Path, body: str) -> str:
 
 def test_the_plan_names_every_phase_within_nine_minutes(tmp_path: Path) -> None:
     assert subprocess.run(["bash", "-n", str(SCRIPT)]).returncode == 0
-    done = check(tmp_path, "--dry-run")
+    done = check(tmp_path / "new", "--dry-run")
     first, *lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
     assert int(first.split("at most ")[1].split(" s")[0]) < 540
     assert [line.split()[0] for line in lines] == PHASES
     assert all(0 < int(line.split()[1]) < 300 for line in lines)
     assert list(tmp_path.iterdir()) == []
-    assert subprocess.run(["bash", str(SCRIPT)], capture_output=True).returncode == 2
+    for wrong in ([], [""], ["--help"], ["one", "two"], [str(SCRIPT)]):
+        done = subprocess.run(["bash", str(SCRIPT), *wrong], capture_output=True, text=True)
+        assert done.returncode == 2
+        assert "usage: bench/gpu_check.sh" in done.stderr or "File exists" in done.stderr
 
 
 def test_a_failing_phase_stops_no_other(tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ def test_a_failing_phase_stops_no_other(tmp_path: Path) -> None:
         "def test_right(): pass\ndef test_wrong(): assert False, 'as it should'\n"
     )
     path = fake_sanitizer(tmp_path, 'echo "========= ERROR SUMMARY: 2 errors"; exit 77')
-    out, tests = tmp_path / "out", f"{tmp_path / 'test_made_up.py'} -c /dev/null"
+    out, tests = tmp_path / "an out", f"{tmp_path / 'test_made_up.py'} -c /dev/null"
     done = check(out, PHASES="tests memcheck bench", TEST_ARGS=tests, PATH=path)
     assert done.returncode == 1
     summary = json.loads((out / "summary.json").read_text())
