@@ -5,16 +5,12 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; processes that tests start inherit it
 
 import pytest
+import torch
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What is chosen by `-m gpu` skips where there is no GPU."""
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What is marked `gpu` skips where there is no GPU, however it was chosen."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
-    chosen = str(config.option.markexpr)
-    if not marked or "gpu" not in chosen or "not gpu" in chosen:
-        return
-    import torch
-
-    if not torch.cuda.is_available():
+    if marked and not torch.cuda.is_available():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="torch sees no NVIDIA GPU on this machine"))
