@@ -4,6 +4,7 @@ The engine here is the reference in float64, so that nothing but the shared part
 """
 
 import dataclasses
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -176,6 +177,49 @@ def test_a_sampler_loads_new_parameters_in_place(slow_backend):
     assert not torch.equal(sampler.sample(9).log_q, before)
     assert sampler.program is program
     assert program.engine.loads == 2
+
+
+def test_a_sampler_knows_that_steps_have_loaded_other_parameters(slow_backend):
+    net = NETWORKS["dense"](False)
+    sampler = vf.Sampler(net, system(net))
+    before, first = sampler.sample(9).log_q, {name: value.clone() for name, value in net.state_dict().items()}
+    step = GraphedStep(sampler, device_program(sampler), make_adam(net, 0.1, (0.9, 0.99), False), batch=16, seed=1)
+    for number in range(2):
+        step.run(number, number, 0.5, 0.1)
+    net.load_state_dict(first)  # those that the sampler knew before
+    assert torch.equal(sampler.sample(9).log_q, before)
+
+
+def test_kernels_are_launched_with_their_gpu_selected(monkeypatch):
+    """Triton takes torch's current GPU, not that of the tensors."""
+    selected = []
+
+    @contextmanager
+    def select(device):
+        selected.append(device)
+        yield
+        selected.pop()
+
+    def checked(function):
+        def call(*arguments):
+            assert selected == [torch.device("cuda", 1)]
+            return function(*arguments)
+
+        return call
+
+    net = NETWORKS["dense"](True)
+    program = program_of(net)
+    monkeypatch.setattr(torch.cuda, "device", select)
+    program.device = torch.device("cuda", 1)
+    for name in ("draw", "evaluate"):
+        monkeypatch.setattr(program.engine, name, checked(getattr(program.engine, name)))
+    program._operations = device.Operations(
+        checked(symmetrize), lambda ham, _: SlowEnergy(ham), checked(program._operations.gradient)
+    )
+    kept = program.draw(5, 1, 0, system(net), keep=True)
+    kept.gradient(torch.ones(5, dtype=torch.float64))
+    program._log_q(kept.spins)
+    assert not selected
 
 
 @pytest.mark.parametrize("schedule", ["constant", "cosine", "plateau"])

@@ -83,12 +83,17 @@ class Sampler:
             self._program = self._backend.compile(self.net, self.precision, self.threads, self.isa)
         self._state = state
 
+    def forget(self) -> None:
+        """Says that the program was given other weights meanwhile: it takes the network's at the next call."""
+        self._state = {}
+
     @property
     def program(self) -> backends.Program:
         """The network's present parameters, compiled."""
         state = self.net.state_dict()
         # Values are compared, not version counters: these do not move when a parameter's .data is written to.
-        if self._program is None or not _same([(known, state[name]) for name, known in self._state.items()]):
+        pairs = [(known, state[name]) for name, known in self._state.items()]
+        if self._program is None or not pairs or not _same(pairs):
             self.refresh()
         assert self._program is not None
         return self._program

@@ -1,5 +1,8 @@
 """The backend "cuda" through the public interface, on a GPU or emulated. Its gradients are Triton's: tests/triton."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -62,6 +65,14 @@ def test_a_machine_without_gpu_is_told_so(monkeypatch):
     monkeypatch.setenv("VANFAST_BACKEND", "triton")
     with pytest.raises(vf.errors.BackendUnavailable):
         vf.Sampler(vf.networks.Dense(4))
+
+
+def test_a_driver_too_old_for_the_module_is_told_so(monkeypatch):
+    monkeypatch.setattr(backend, "no_gpu", lambda: None)
+    module = SimpleNamespace(device_count=lambda: 0, device_error=lambda: "the driver is too old")
+    monkeypatch.setitem(sys.modules, "vanfast._cuda", module)
+    monkeypatch.setattr(vf, "_cuda", module, raising=False)
+    assert backend.CudaBackend().unavailable() == "vanfast._cuda cannot use the GPU: the driver is too old"
 
 
 def test_an_old_gpu_is_told_so(monkeypatch):

@@ -70,10 +70,12 @@ class CudaBackend(Backend):
         if self._module is not None:
             return None
         try:
-            from vanfast import _cuda  # noqa: F401
+            from vanfast import _cuda
         except ImportError as error:
             return f"the module vanfast._cuda is not there ({error}); reinstall vanfast where nvcc can be found"
-        return no_gpu()
+        if reason := no_gpu():
+            return reason
+        return None if _cuda.device_count() else f"vanfast._cuda cannot use the GPU: {_cuda.device_error()}"
 
     def refuses(self, net: Network, precision: str) -> str | None:
         return refuses_on_gpu(net, precision)

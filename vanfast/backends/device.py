@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vanfast._spins import as_spins
 from vanfast.backends.base import Kept, Program
-from vanfast.backends.engines.base import Drawn, Engine
+from vanfast.backends.engines.base import Drawn, Engine, selected
 from vanfast.hamiltonians import Hamiltonian
 from vanfast.networks.plan import LayerGradient, MaskedPlan, MixturePlan, Plan, moved
 
@@ -87,13 +87,14 @@ class DeviceProgram(Program):
         keep: bool = False,
     ) -> DeviceKept:
         """Samples first + step[0] .. in one launch an engine call; nothing waits for the device."""
-        passes = [self.engine.draw(count, seed, first, step, keep)]
-        spins, log_q = passes[0].spins, passes[0].log_q
-        if self.z2:
-            passes.append(self.engine.evaluate(-spins, keep))
-            passes[1] = passes[1]._replace(spins=-spins)
-            spins = spins.clone()
-            log_q = self._operations.symmetrize(spins, log_q, passes[1].log_q, seed, first, step)
+        with selected(self.device):
+            passes = [self.engine.draw(count, seed, first, step, keep)]
+            spins, log_q = passes[0].spins, passes[0].log_q
+            if self.z2:
+                passes.append(self.engine.evaluate(-spins, keep))
+                passes[1] = passes[1]._replace(spins=-spins)
+                spins = spins.clone()
+                log_q = self._operations.symmetrize(spins, log_q, passes[1].log_q, seed, first, step)
         return DeviceKept(self, passes, spins, log_q, None if ham is None else self.energy(ham, spins))
 
     def log_prob(self, spins: Any) -> Tensor:
@@ -102,10 +103,11 @@ class DeviceProgram(Program):
         return torch.cat([*parts, torch.empty(0, dtype=torch.float64, device=self.device)])
 
     def _log_q(self, spins: Tensor) -> Tensor:
-        log_q = self.engine.evaluate(spins).log_q
-        if not self.z2:
-            return log_q
-        return torch.logaddexp(log_q, self.engine.evaluate(-spins).log_q) - LN2
+        with selected(self.device):
+            log_q = self.engine.evaluate(spins).log_q
+            if not self.z2:
+                return log_q
+            return torch.logaddexp(log_q, self.engine.evaluate(-spins).log_q) - LN2
 
     def energy(self, ham: Hamiltonian, spins: Tensor) -> Tensor:
         """E(s), float64 [B], of spins on the device."""
@@ -124,7 +126,8 @@ class DeviceProgram(Program):
         total: list[LayerGradient] = []
         for drawn, part in zip(passes, weights, strict=True):
             spins = _drawing_order(plan, drawn.spins)
-            layers = self._operations.gradient(plan, spins, drawn.kept, part, self.precision)
+            with selected(self.device):
+                layers = self._operations.gradient(plan, spins, drawn.kept, part, self.precision)
             total = [_sum(a, b) for a, b in zip(total, layers, strict=True)] if total else layers
         return total
 

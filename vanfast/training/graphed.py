@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from vanfast.backends.device import DeviceProgram
+from vanfast.backends.engines.base import selected
 
 if TYPE_CHECKING:
     from vanfast.sampler import Sampler
@@ -71,6 +72,7 @@ class GraphedStep:
         if sampler.ham is None:
             raise ValueError("training needs a sampler with a Hamiltonian, got one without")
         self.net, self.ham, self.program, self.optimizer = sampler.net, sampler.ham, program, optimizer
+        self._sampler = sampler
         self.batch, self.seed, self.limit = batch, seed, math.inf if clip_norm is None else clip_norm
         device = program.device
         self._first = torch.zeros(1, dtype=torch.int64, device=device)
@@ -90,10 +92,12 @@ class GraphedStep:
         if self._values != (beta, learning_rate):
             self._beta.fill_(beta)
             self._set_rate(learning_rate)
+        self._sampler.forget()
         if self.program.device.type == "cuda":
-            if self._graph is None:
-                self._graph = self._capture()
-            self._graph.replay()
+            with selected(self.program.device):
+                if self._graph is None:
+                    self._graph = self._capture()
+                self._graph.replay()
         else:
             self._step()
         self._next, self._values = (step + 1, (slot + 1) % RING), (beta, learning_rate)
@@ -121,7 +125,7 @@ class GraphedStep:
         norm = torch.nn.utils.clip_grad_norm_(net.parameters(), self.limit).double()
         self._update(mean + norm)
         share = torch.softmax(-reward, 0)
-        ess = 1 / (self.batch * (share @ share))
+        ess = 1 / (self.batch * share.square().sum())  # no cuBLAS, whose workspaces would outlive the capture
         means = torch.stack([kept.energy, kept.log_q]).mean(1)
         row = torch.cat([torch.stack([mean, reward.std(), ess, norm]), means])
         self._figures.index_copy_(0, self._slot, row[None])
@@ -152,7 +156,7 @@ class GraphedStep:
         torch.cuda.current_stream(self.program.device).wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
         self.net.zero_grad(set_to_none=True)
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, stream=stream):  # torch's own would be of the device of the first capture
             self._step()
         with torch.no_grad():
             for tensor, value in zip(tensors, before, strict=True):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vanfast.networks.plan import Plan
+
+
+PRECISION_CODES = {"fp32": 0, "tf32": 1, "bf16": 2}  # csrc/cuda
 
 
 class Drawn(NamedTuple):
@@ -45,6 +49,32 @@ class Engine(ABC):
     @abstractmethod
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
         """The same arithmetic for given spins, int8 [count, N] in raster order: gives the log_q that `draw` gives."""
+
+
+def selected(device: torch.device) -> AbstractContextManager[Any]:
+    """Makes a GPU torch's current one: Triton launches there, wherever the tensors lie. Nothing on the CPU."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
+
+
+def precision_code(precision: str) -> int:
+    """The number of a precision. Raises ValueError for an unknown one."""
+    if precision not in PRECISION_CODES:
+        raise ValueError(f"precision = {precision!r} must be one of {', '.join(map(repr, PRECISION_CODES))}")
+    return PRECISION_CODES[precision]
+
+
+def check_spins(spins: Tensor, num_sites: int, device: torch.device) -> None:
+    """Raises ValueError unless spins are int8 [count, num_sites] on the device."""
+    if spins.dtype != torch.int8 or spins.shape[1:] != (num_sites,) or spins.device != device:
+        raise ValueError(
+            f"spins is {spins.dtype} {list(spins.shape)} on {spins.device}, expected torch.int8 "
+            f"[count, {num_sites}] on {device}"
+        )
+
+
+def to_tf32(x: Tensor) -> Tensor:
+    """float32 rounded to 10 bits after the leading one, ties away from zero."""
+    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
 def stream_of(device: torch.device) -> int:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vanfast.backends.engines.base import selected
 from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, Lattice
 
 LARGEST_LATTICE = 1_500_000  # sites whose bits one warp keeps in shared memory, 227 KiB on Hopper
@@ -89,7 +90,8 @@ class EnergyOnDevice(ABC):
             )
         if spins.device.type != self.device.type:
             raise ValueError(f"spins are on {spins.device}, this Hamiltonian's arrays on {self.device}")
-        return self._launch(spins.contiguous())
+        with selected(spins.device):
+            return self._launch(spins.contiguous())
 
     @abstractmethod
     def _launch(self, spins: Tensor) -> Tensor:
