@@ -1,6 +1,7 @@
 """A small run of the cuda backend's kernels, for compute-sanitizer: `python bench/gpu/small.py`.
 
-Awkward sizes, every network kind in every precision, boundaries of tiles; compares ln q and energies, so that it is a test by itself.
+Awkward sizes, every network kind in every precision, boundaries of tiles; compares ln q and energies, so that it is a
+test by itself.
 """
 
 from __future__ import annotations

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from vanfast.backends.engines.cuda_conv import CudaConv, round_tf32
+from vanfast.backends.engines.base import to_tf32
+from vanfast.backends.engines.cuda_conv import CudaConv
 from vanfast.backends.reference import conv_logits, identity, to_bf16
 from vanfast.networks import PixelCNN
 from vanfast.networks.plan import moved
@@ -31,7 +32,7 @@ NETWORKS = {
 }
 LARGE = {"width_64": lambda: PixelCNN((4, 4), depth=3, width=64, half_kernel=6)}
 PRECISIONS = ("fp32", "tf32", "bf16")
-ROUNDED = {"fp32": identity, "tf32": lambda x: round_tf32(x.float()).double(), "bf16": to_bf16}
+ROUNDED = {"fp32": identity, "tf32": lambda x: to_tf32(x.float()).double(), "bf16": to_bf16}
 # Of log q. A tf32 or bf16 kernel whose sum differs from the reference's in its last bits may round the other way.
 TOLERANCE = {"fp32": 3e-6, "tf32": 2e-4, "bf16": 2e-3}
 

@@ -9,8 +9,8 @@ import torch
 from scipy import stats
 
 import vanfast as vf
-from vanfast.backends.engines.base import Drawn
-from vanfast.backends.engines.cuda_masked import CudaMasked, to_tf32
+from vanfast.backends.engines.base import Drawn, to_tf32
+from vanfast.backends.engines.cuda_masked import CudaMasked
 from vanfast.backends.engines.masked_tables import Shape, stack_tables
 from vanfast.backends.reference import ReferenceProgram, identity, masked_logits, to_bf16
 from vanfast.networks.plan import MaskedPlan, moved

@@ -11,7 +11,6 @@ from torch import Tensor
 
 from vanfast.networks.plan import Plan
 
-
 PRECISION_CODES = {"fp32": 0, "tf32": 1, "bf16": 2}  # csrc/cuda
 
 

@@ -13,11 +13,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vanfast.backends.engines.base import Drawn, Engine, stream_of
+from vanfast.backends.engines.base import Drawn, Engine, check_spins, precision_code, stream_of, to_tf32
 from vanfast.networks.plan import ConvLayer, ConvPlan, Plan
 
 Index = NDArray[np.int64]
-PRECISIONS = {"fp32": 0, "tf32": 1, "bf16": 2}
 PIECES = {"fp32": 3, "tf32": 2, "bf16": 1}  # bf16 numbers whose sum is a weight of the first layer
 PAIR = np.array([0, 1])
 LANE = np.arange(32)
@@ -138,11 +137,6 @@ def _constants(source: _Source, plan: ConvPlan) -> Index:
     return np.concatenate(parts)
 
 
-def round_tf32(x: Tensor) -> Tensor:
-    """float32 to 10 bits of mantissa, to nearest, ties away from zero."""
-    return ((x.contiguous().view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
-
-
 class CudaConv(Engine):
     """A ConvPlan in one launch. Raises ValueError for networks so wide that a block's shared memory cannot hold a site.
 
@@ -153,14 +147,10 @@ class CudaConv(Engine):
         self, plan: ConvPlan, precision: str, device: torch.device, module: Any, shared_limit: int = 0
     ) -> None:
         super().__init__(plan, device)
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r} is not one of {', '.join(map(repr, PRECISIONS))}")
-        self.precision = precision
+        self.precision, code = precision, precision_code(precision)
         layers = [(w.shape[1], w.shape[0], layer.residual) for layer in plan.layers for w in (layer.weight,)]
         (height, width), index = plan.shape, device.index or 0
-        self.native = module.ConvSampler(
-            height, width, plan.half_kernel, layers, PRECISIONS[precision], index, shared_limit
-        )
+        self.native = module.ConvSampler(height, width, plan.half_kernel, layers, code, index, shared_limit)
         outputs = [out for layer in plan.layers for out in _outputs(layer)]
         self._kept = [*((height, width, out) for out in outputs[:-1]), (self.num_sites,)]
         bf16, source = precision == "bf16", _Source(plan)
@@ -194,7 +184,7 @@ class CudaConv(Engine):
         assert isinstance(plan, ConvPlan)
         rows, scan, left, above, constants = self._index
         values = self._source.vector(plan)
-        weights = round_tf32(values) if self.precision == "tf32" else values
+        weights = to_tf32(values) if self.precision == "tf32" else values
         self._rows.copy_(weights[rows])
         self._scan.copy_(weights[scan])
         self._first.copy_(torch.cat([self._pieces(weights[index]).flatten() for index in (left, above)]))
@@ -214,10 +204,7 @@ class CudaConv(Engine):
         return self._run(spins, False, seed, first, step, keep)
 
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        if spins.dtype != torch.int8 or spins.ndim != 2 or spins.shape[1] != self.num_sites:
-            raise ValueError(f"spins must be int8 [count, {self.num_sites}], not {spins.dtype} {list(spins.shape)}")
-        if spins.device != self._rows.device:
-            raise ValueError(f"spins are on {spins.device}, the network is on {self._rows.device}")
+        check_spins(spins, self.num_sites, self._rows.device)
         return self._run(spins.contiguous(), True, 0, 0, None, keep)
 
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:

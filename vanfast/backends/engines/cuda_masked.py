@@ -9,18 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vanfast.backends.engines.base import Drawn, Engine, stream_of
+from vanfast.backends.engines.base import (
+    PRECISION_CODES,
+    Drawn,
+    Engine,
+    check_spins,
+    precision_code,
+    stream_of,
+    to_tf32,
+)
 from vanfast.backends.engines.masked_tables import Ints, Shape, single_tables, stack_tables
 from vanfast.networks.plan import MaskedPlan, Plan
 
-PRECISIONS = {"fp32": 0, "tf32": 1, "bf16": 2}
-
 Round = Callable[[Tensor], Tensor]
-
-
-def to_tf32(x: Tensor) -> Tensor:
-    """float32 rounded to 11 significant bits, ties away from zero."""
-    return ((x.view(torch.int32) + 0x1000) & ~0x1FFF).view(torch.float32)
 
 
 def to_bf16(x: Tensor) -> Tensor:
@@ -55,7 +56,7 @@ class Packed:
 
     def __init__(self, plan: MaskedPlan, precision: str, device: torch.device) -> None:
         self.precision, self.device, self.round = precision, device, ROUND[precision]
-        self.splits = 3 - PRECISIONS[precision]  # bf16 numbers that make up a weight of spins
+        self.splits = 3 - PRECISION_CODES[precision]  # bf16 numbers that make up a weight of spins
 
     def _index(self, index: Ints) -> Tensor:
         if index.size and index.max() >= 2**31:
@@ -138,7 +139,7 @@ class Stack(Packed):
             "sites": plan.num_sites,
             "block_sites": tables.block_sites,
             "blocks": len(tables.blocks),
-            "precision": PRECISIONS[precision],
+            "precision": PRECISION_CODES[precision],
             **{name: rows.data_ptr() for name, rows in zip(names, self._lists, strict=True)},
             **{name: getattr(self, name).data_ptr() for name in ("prefix", "scan", "bias", "slope")},
             "z_rows": tables.z_rows,
@@ -195,8 +196,7 @@ class CudaMasked(Engine):
         block_sites: int | None = None,
     ) -> None:
         super().__init__(plan, device)
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision {precision!r} is not one of {', '.join(PRECISIONS)}")
+        precision_code(precision)
         if plan.layers[0].weight.dtype != torch.float32:
             raise ValueError(f"the network's parameters are {plan.layers[0].weight.dtype}, expected torch.float32")
         self._module, self._layout = module, (groups, parts, memory)
@@ -219,11 +219,7 @@ class CudaMasked(Engine):
         return self._run(spins, False, seed, first, step, keep)
 
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        if spins.dtype != torch.int8 or spins.shape[1:] != (self.num_sites,) or spins.device != self.device:
-            raise ValueError(
-                f"spins is {spins.dtype} {list(spins.shape)} on {spins.device}, expected torch.int8 "
-                f"[count, {self.num_sites}] on {self.device}"
-            )
+        check_spins(spins, self.num_sites, self.device)
         return self._run(spins.contiguous(), True, 0, 0, None, keep)
 
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:

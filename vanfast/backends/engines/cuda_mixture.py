@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, Engine, stream_of
+from vanfast.backends.engines.base import Drawn, Engine, check_spins, stream_of
 from vanfast.networks.plan import MixturePlan, Plan
 
 
@@ -35,11 +35,7 @@ class CudaMixture(Engine):
         return self._run(spins, False, seed, first, step)
 
     def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        if spins.dtype != torch.int8 or spins.shape[1:] != (self.num_sites,) or spins.device != self.device:
-            raise ValueError(
-                f"spins is {spins.dtype} {list(spins.shape)} on {spins.device}, expected torch.int8 "
-                f"[count, {self.num_sites}] on {self.device}"
-            )
+        check_spins(spins, self.num_sites, self.device)
         return self._run(spins.contiguous(), True, 0, 0, None)
 
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None) -> Drawn:
