@@ -80,7 +80,8 @@ def finish(
     tl.store(p_out + (o_b[:, None] * o_batch + o_n[None, :]), stored(acc, p_out), mask=m)
 
 
-@triton.jit
+# first_row is left unspecialised, or three kernels would be compiled for the rows of a lattice
+@triton.jit(do_not_specialize=["first_row"])
 def conv_kernel(
     p_x, p_weight, p_bias, p_slope, p_residual, p_kept, p_out, p_partial, count, first_row, rows,
     x_rows, x_batch, x_row, r_batch, r_row, k_batch, k_row, o_batch, o_row,
@@ -152,7 +153,7 @@ def conv_kernel(
     )  # fmt: skip
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["first_row"])
 def taps_kernel(
     p_x, p_weight, p_bias, p_slope, p_residual, p_kept, p_out, p_partial, count, first_row, rows,
     x_rows, x_batch, x_row, r_batch, r_row, k_batch, k_row, o_batch, o_row,
