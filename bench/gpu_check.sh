@@ -52,8 +52,10 @@ trap cleanup EXIT
 
 # In place there is no vanfast.kernels: an installation maps kernels/ there.
 link_kernels() {
-  [ -e vanfast/kernels ] || "$python" -c "import vanfast.kernels" 2>/dev/null && return 0
-  ln -s ../kernels vanfast/kernels && linked=1
+  if ! "$python" -c "import importlib.metadata as m; m.distribution('vanfast')" 2>/dev/null &&
+    [ ! -e vanfast/kernels ]; then
+    ln -s ../kernels vanfast/kernels && linked=1
+  fi
 }
 
 # phase NAME LIMIT COMMAND: runs it with its seconds in LIMIT, logs it, reports it; never fails. An interrupt lets pytest

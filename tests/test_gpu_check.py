@@ -90,7 +90,7 @@ def test_when_the_time_is_up_what_was_found_is_kept(tmp_path: Path) -> None:
         "import time\ndef test_first(): assert False\ndef test_second(): time.sleep(100)\n"
     )
     out, tests = tmp_path / "out", f"{tmp_path / 'test_slow.py'} -c /dev/null"
-    check(out, PHASES="tests racecheck", TEST_ARGS=tests, TOTAL="7")
+    check(out, PHASES="tests racecheck", TEST_ARGS=tests, TOTAL="9")
     summary = json.loads((out / "summary.json").read_text())
     assert summary["phases"]["tests"]["status"] == "timed out"
     assert summary["phases"]["tests"]["failed_tests"] == ["test_slow::test_first"]
@@ -146,6 +146,9 @@ def test_a_backend_that_fails_is_told_and_hides_no_other(tmp_path: Path) -> None
     out = tmp_path / "targets.json"
     command = [sys.executable, str(ROOT / "bench/gpu/run.py"), "--out", str(out), "--device", "cpu", "--size", "tiny"]
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run([*command, "--device", "cuda"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert "--device cuda: torch sees no NVIDIA GPU" in done.stderr
     done = subprocess.run(
         [*command, "--only", "sample conv", "--only", "energy", "--backend", "cuda", "--backend", "cpu"],
         capture_output=True,

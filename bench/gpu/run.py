@@ -20,6 +20,7 @@ from limits import best_of, measure_limits
 from targets import Target, naive_seconds, run_of, targets
 
 from vanfast._files import write_json
+from vanfast.backends.cuda import no_gpu
 from vanfast.benchmarks import digest
 from vanfast.cli.bench import describe_machine
 from vanfast.cli.output import print_table
@@ -65,12 +66,20 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="JSON with everything measured")
     parser.add_argument("--device", default="cuda", help="torch device; default: cuda")
-    parser.add_argument("--backend", action="append", choices=["cuda", "triton", "cpu", "reference"], metavar="NAME")
+    parser.add_argument(
+        "--backend",
+        action="append",
+        choices=["cuda", "triton", "cpu", "reference"],
+        metavar="NAME",
+        help="default: cuda, then triton",
+    )
     parser.add_argument("--size", choices=["full", "tiny"], default="full", help="tiny: to test this program")
     parser.add_argument("--only", action="append", metavar="TEXT", help="cases whose name holds TEXT; default: all")
     parser.add_argument("--seconds", type=float, default=180.0, help="no case begins after so many seconds")
     parser.add_argument("--crossover", type=Path, metavar="FILE", help="backends against each other by size, to FILE")
     options = parser.parse_args()
+    if options.device.startswith("cuda") and (reason := no_gpu()):
+        parser.error(f"--device {options.device}: {reason}")
     options.backend = options.backend or ["cuda", "triton"]
     return options
 

@@ -38,8 +38,8 @@ def hamiltonians() -> list[vf.hamiltonians.Hamiltonian]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--backend", default="cuda")
-    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--backend", choices=vf.backends.NAMES, default="cuda", help="default: cuda")
+    parser.add_argument("--count", type=int, default=100, help="samples; default: 100")
     options = parser.parse_args()
     torch.manual_seed(0)
     backend = vf.backends.get(options.backend)
