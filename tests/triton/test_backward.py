@@ -1,5 +1,6 @@
 """Whole networks through the Triton kernels: log q of given spins, and gradients, against float64."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch.nn import functional
 
 from tests.triton.twins import PRECISIONS, error, leaves, network, random_spins
+from vanfast.backends.engines import backward
 from vanfast.backends.engines.backward import evaluate, forward, gradient
 from vanfast.networks import MADE, BernoulliMixture, Dense, PixelCNN
 from vanfast.networks.plan import MaskedPlan, moved
@@ -105,6 +107,25 @@ def test_a_skip_over_the_first_layer_adds_the_spins(device):
     (weight * functional.logsigmoid(spins * expected[-1]).sum(1)).sum().backward()
     found = gradient(there, spins.to(device), kept, weight.to(device), "fp32")
     assert error(found[0].weight, tensors[0]["weight"].grad * (tensors[0]["weight"] != 0)) < 1e-5
+
+
+def test_windows_are_made_once_for_a_network(device, monkeypatch):
+    made, new = [], backward._new_windows
+    monkeypatch.setattr(backward, "_new_windows", lambda plan: made.append(plan) or new(plan))
+    net = Dense(6, depth=2, width=2).to(device)
+    for _ in range(2):
+        found = backward._windows(net.plan())
+    assert len(made) == 1
+    assert torch.equal(found[0].end, new(net.plan())[0].end)
+    plan = net.plan()
+    fewer = replace(plan.layers[0], degree=torch.zeros_like(plan.layers[0].degree))
+    other = backward._windows(replace(plan, layers=(fewer, plan.layers[1])))  # with the degrees of the same last layer
+    assert not other[0].end.any()
+    before = len(backward._KNOWN)
+    del net, plan, fewer, other
+    made.clear()
+    gc.collect()
+    assert len(backward._KNOWN) == before - 1
 
 
 def test_other_arguments_are_refused(device):

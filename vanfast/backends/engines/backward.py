@@ -6,10 +6,12 @@ activations and the gradients that multiply them are rounded, straight through t
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.utils.weak import WeakIdKeyDictionary
 
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv
@@ -20,6 +22,9 @@ from vanfast.kernels.masked import Windows, masked, windows
 from vanfast.kernels.masked import pack as pack_linear
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
 from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient, MaskedPlan, Plan
+
+# by the degrees of the last layer: those of the others, which layers are local, and the windows
+_KNOWN: MutableMapping[Tensor, tuple[list[Tensor], list[bool], list[Windows]]] = WeakIdKeyDictionary()
 
 
 def forward(plan: Plan, spins: Tensor, precision: str) -> tuple[Tensor, ...]:
@@ -145,7 +150,17 @@ def _conv_input(
 
 
 def _windows(plan: MaskedPlan) -> list[Windows]:
-    """What the units of each layer see. A spin j is seen by units of degree > j."""
+    """What the units of each layer see. A spin j is seen by units of degree > j. Kept for as long as a network has its
+    degrees: some launches for every layer, which a captured step would replay."""
+    *others, last = [layer.degree for layer in plan.layers]
+    kinds = [layer.local for layer in plan.layers]
+    known = _KNOWN.get(last)
+    if known is None or known[1] != kinds or list(map(id, known[0])) != list(map(id, others)):
+        known = _KNOWN[last] = others, kinds, _new_windows(plan)
+    return known[2]
+
+
+def _new_windows(plan: MaskedPlan) -> list[Windows]:
     seen_from = torch.arange(1, plan.num_sites + 1, device=plan.layers[0].degree.device)
     found = []
     for layer in plan.layers:
