@@ -5,7 +5,8 @@
 # Every phase has a limit and the next one comes whatever became of it; all of them together take less than 9 minutes.
 # OUT_DIR gets NAME.log and NAME.json of every phase, targets.json, crossover.json and summary.json.
 #
-#   PYTHON      the interpreter, default python3: it needs torch, triton, numpy, pytest, pybind11, safetensors and rich
+#   PYTHON      the interpreter, default .venv/bin/python or else python3: it needs torch, triton, numpy, pytest,
+#               pybind11, safetensors and rich
 #   PHASES      which ones, default "build tests memcheck racecheck bench"
 #   TOTAL       seconds for all of them, default 530
 #   DEVICE, BACKENDS, SIZE, TEST_ARGS   for a trial without a GPU: cpu, "cpu", tiny, and what pytest is to run
@@ -32,7 +33,9 @@ if [ $dry_run = 0 ]; then
 fi
 cd "$root" || exit 2
 
-python=${PYTHON:-python3}
+python=.venv/bin/python # of `make install`
+[ -x $python ] || python=python3
+python=${PYTHON:-$python}
 phases=${PHASES:-build tests memcheck racecheck bench}
 device=${DEVICE:-cuda}
 backends=${BACKENDS:-cuda triton}

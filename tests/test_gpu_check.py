@@ -85,6 +85,14 @@ def test_a_failing_phase_stops_no_other(tmp_path: Path) -> None:
     assert sizes["crossover"][0]["seconds"]["cpu"].keys() == {"1", "4"}
 
 
+def test_tests_that_are_all_skipped_have_not_passed(tmp_path: Path) -> None:
+    (tmp_path / "test_skipped.py").write_text("import pytest\ndef test_it(): pytest.skip('it is Sunday')\n")
+    out, tests = tmp_path / "out", f"{tmp_path / 'test_skipped.py'} -c /dev/null"
+    done = check(out, PHASES="tests", TEST_ARGS=tests)
+    phase = json.loads((out / "summary.json").read_text())["phases"]["tests"]
+    assert (done.returncode, phase["status"], phase["reason"]) == (1, "skipped", "it is Sunday")
+
+
 def test_when_the_time_is_up_what_was_found_is_kept(tmp_path: Path) -> None:
     (tmp_path / "test_slow.py").write_text(
         "import time\ndef test_first(): assert False\ndef test_second(): time.sleep(100)\n"
