@@ -53,10 +53,13 @@ cleanup() {
 }
 trap cleanup EXIT
 
-# In place there is no vanfast.kernels: an installation maps kernels/ there.
+# In place there is no vanfast.kernels: an installation maps kernels/ there, but only one made of this very folder with
+# `pip install -e` maps these.
+mapped='import importlib.metadata as m, json, sys
+found = json.loads(m.distribution("vanfast").read_text("direct_url.json") or "{}")
+sys.exit(found.get("url") != f"file://{sys.argv[1]}" or not found["dir_info"].get("editable"))'
 link_kernels() {
-  if ! "$python" -c "import importlib.metadata as m; m.distribution('vanfast')" 2>/dev/null &&
-    [ ! -e vanfast/kernels ]; then
+  if [ ! -e vanfast/kernels ] && ! "$python" -c "$mapped" "$root" 2>/dev/null; then
     ln -s ../kernels vanfast/kernels && linked=1
   fi
 }

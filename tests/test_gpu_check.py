@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_tests_that_are_all_skipped_have_not_passed(tmp_path: Path) -> None:
     done = check(out, PHASES="tests", TEST_ARGS=tests)
     phase = json.loads((out / "summary.json").read_text())["phases"]["tests"]
     assert (done.returncode, phase["status"], phase["reason"]) == (1, "skipped", "it is Sunday")
+
+
+def test_the_kernels_in_use_are_those_of_the_folder(tmp_path: Path) -> None:
+    """In a copy, whatever vanfast the interpreter has installed."""
+    copy = tmp_path / "copy"
+    for folder in ("bench/gpu", "kernels", "vanfast"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / folder, copy / folder, ignore=ignored, ignore_dangling_symlinks=True)
+    shutil.copy(SCRIPT, copy / "bench")
+    (tmp_path / "test_place.py").write_text(
+        "def test_it():\n    import pathlib, vanfast.kernels as k\n"
+        f"    assert pathlib.Path(k.__file__).resolve().parents[1] == pathlib.Path({str(copy)!r})\n"
+    )
+    tests = f"{tmp_path / 'test_place.py'} -c /dev/null"
+    environment = os.environ | {"PYTHON": sys.executable, "PHASES": "tests", "TEST_ARGS": tests}
+    subprocess.run(["bash", str(copy / "bench/gpu_check.sh"), str(tmp_path / "out")], env=environment)
+    assert json.loads((tmp_path / "out" / "tests.json").read_text())["status"] == "passed"
+    assert not (copy / "vanfast/kernels").is_symlink()
 
 
 def test_when_the_time_is_up_what_was_found_is_kept(tmp_path: Path) -> None:
