@@ -21,6 +21,7 @@ namespace vanfast::cuda {
 namespace {
 
 constexpr int kMaxThreads = 8 * kWarp;
+constexpr int64_t kMostSites = 1'300'000;  // of a warp, as bits in the 163 KB that a block can have on sm_80
 
 // The samples of a warp and where a lane's own stands in the stream of bits.
 struct Group {
@@ -171,7 +172,7 @@ void launch_lattice_energy(const int8_t* spins, int64_t count, const LatticeArra
   require(lattice.rows >= 1 && lattice.width >= 1 && lattice.directions >= 1,
           "rows, width and directions must be at least 1");
   const int64_t num_sites = int64_t{lattice.rows} * lattice.width;
-  require(num_sites <= 1'500'000, "a lattice of more than 1,500,000 sites does not fit shared memory");
+  require(num_sites <= kMostSites, "a lattice of more than 1,300,000 sites does not fit shared memory");
   require(count >= 0, "count must not be negative");
   if (count == 0) return;
   const WarpShare share = share_warps(num_sites);
@@ -184,7 +185,7 @@ void launch_lattice_energy(const int8_t* spins, int64_t count, const LatticeArra
 void launch_pattern_energy(const int8_t* spins, int64_t count, int num_sites, int patterns, const uint32_t* bits,
                            const double* values, double* energy, StreamHandle stream) {
   require(num_sites >= 1 && patterns >= 1 && count >= 0, "num_sites and patterns must be at least 1, count 0");
-  require(num_sites <= 1'500'000, "patterns of more than 1,500,000 sites do not fit shared memory");
+  require(num_sites <= kMostSites, "patterns of more than 1,300,000 sites do not fit shared memory");
   if (count == 0) return;
   const WarpShare share = share_warps(num_sites);
   VANFAST_LAUNCH(pattern_energy_kernel, blocks_of(share, count), share.warps * kWarp, share.shared_bytes, stream, spins,

@@ -18,7 +18,7 @@ from torch import Tensor
 from vanfast.backends.engines.base import selected
 from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, Lattice
 
-LARGEST_LATTICE = 1_500_000  # sites whose bits one warp keeps in shared memory, 227 KiB on Hopper
+LARGEST_LATTICE = 1_300_000  # sites whose bits one warp keeps in shared memory, 163 KiB on Ampere
 DENSE_SHARE = 0.4  # of all pairs; a listed bond takes 5 issue slots for 32 samples, a pair of a dense matrix 2
 LARGEST_DENSE = 16_384  # sites: 1 GiB of couplings
 ROWS = 4  # of the dense matrix that a thread adds up together
