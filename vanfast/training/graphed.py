@@ -75,8 +75,11 @@ class GraphedStep:
         self._sampler = sampler
         self.batch, self.seed, self.limit = batch, seed, math.inf if clip_norm is None else clip_norm
         device = program.device
-        self._first = torch.zeros(1, dtype=torch.int64, device=device)
-        self._slot = torch.zeros(1, dtype=torch.int64, device=device)
+        self._place = torch.zeros(2, dtype=torch.int64, device=device)  # moved on by one addition and one remainder
+        self._first, self._slot = self._place.split(1)
+        self._stride = torch.tensor([batch, 1], device=device)
+        self._period = torch.tensor([2**63 - 1, RING], device=device)
+        self._one = torch.ones((), dtype=torch.float32, device=device)
         self._beta = torch.zeros((), dtype=torch.float64, device=device)
         self._bad = torch.zeros((), dtype=torch.float32, device=device)  # 1 from the first step that is not finite
         self._figures = torch.zeros((RING, 6), dtype=torch.float64, device=device)
@@ -104,7 +107,9 @@ class GraphedStep:
 
     def figures(self, count: int) -> list[StepFigures]:
         """Those of slots 0 .. count - 1; waits for the device."""
-        return [StepFigures(*row) for row in self._figures[:count].tolist()]
+        rows = self._figures[:count].clone().cpu()
+        rows[:, 2] = 1 / (self.batch * rows[:, 2])
+        return [StepFigures(*row) for row in rows.tolist()]
 
     def _set_rate(self, learning_rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -118,23 +123,21 @@ class GraphedStep:
         program.load(net)
         kept = program.draw(self.batch, self.seed, 0, self.ham, step=self._first, keep=True)
         assert kept.energy is not None
-        reward = self._beta * kept.energy + kept.log_q
-        mean = reward.mean()
+        # Every operation here is a launch of its own, a microsecond or more however small it is.
+        reward = torch.addcmul(kept.log_q, self._beta, kept.energy)
+        deviation, mean = torch.std_mean(reward)
         net.zero_grad(set_to_none=True)
         net.add_gradient(kept.gradient((reward - mean) / self.batch))
         norm = torch.nn.utils.clip_grad_norm_(net.parameters(), self.limit).double()
         self._update(mean + norm)
-        share = torch.softmax(-reward, 0)
-        ess = 1 / (self.batch * share.square().sum())  # no cuBLAS, whose workspaces would outlive the capture
-        means = torch.stack([kept.energy, kept.log_q]).mean(1)
-        row = torch.cat([torch.stack([mean, reward.std(), ess, norm]), means])
+        shares = torch.softmax(-reward, 0).square().sum()  # no cuBLAS, whose workspaces would outlive the capture
+        row = torch.stack([mean, deviation, shares, norm, kept.energy.mean(), kept.log_q.mean()])
         self._figures.index_copy_(0, self._slot, row[None])
-        self._first.add_(self.batch)
-        self._slot.add_(1).remainder_(RING)
+        self._place.add_(self._stride).remainder_(self._period)
 
     def _update(self, figure: Tensor) -> None:
         """Adam's step, but none from the first one on whose figure is not finite: the parameters before it stay."""
-        torch.maximum(self._bad, (figure - figure).ne(0).float(), out=self._bad)  # fewer launches than isfinite
+        torch.where((figure - figure).eq(0), self._bad, self._one, out=self._bad)  # fewer launches than isfinite
         if self.program.device.type == "cuda":
             self.optimizer.found_inf = self._bad  # type: ignore[attr-defined]  # as torch.amp.GradScaler tells it
             self.optimizer.step()
@@ -144,7 +147,7 @@ class GraphedStep:
     def _capture(self) -> torch.cuda.CUDAGraph:
         """Records one step. The steps that warm up are undone."""
         parameters, states = list(self.net.parameters()), self.optimizer.state
-        tensors = [*parameters, self._first, self._slot, self._bad]
+        tensors = [*parameters, self._place, self._bad]
         fresh = not states
         tensors += [value for parameter in parameters for value in states.get(parameter, {}).values()]
         before = [tensor.detach().clone() for tensor in tensors]
