@@ -38,10 +38,10 @@ class Batch:
 class Sampler:
     """Draws from `net`; with `ham`, gives the energy of every sample too.
 
-    backend: "auto" runs the network where its parameters lie; or a name of `vanfast.backends.available()`. precision:
-    "fp32", "tf32" (GPU) or "bf16"; `log_q` is always that of the rounded network that was sampled. threads of a CPU,
-    None means all cores. isa: forces an instruction set of a backend that has several. Changes of the network's
-    parameters are noticed at the next call.
+    backend: a name of `vanfast.backends.available()`; "auto" takes that of VANFAST_BACKEND, or else runs the network
+    where its parameters lie. precision: "fp32", "tf32" (GPU) or "bf16"; `log_q` is always that of the rounded network
+    that was sampled. threads of a CPU, None means all cores. isa: forces an instruction set of a backend that has
+    several. Changes of the network's parameters are noticed at the next call.
 
     Raises TypeError or ValueError for arguments that do not fit, BackendUnavailable when the backend cannot run here.
     """

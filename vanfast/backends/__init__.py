@@ -55,7 +55,9 @@ def choose(name: str, device: torch.device) -> Backend:
             return get(known)
         reasons[known] = reason
     told = "; ".join(f"{known}: {reason}" for known, reason in reasons.items())
-    raise BackendUnavailable(f"no backend can run a network on {device}: {told}; backend='cpu' draws on the CPU")
+    raise BackendUnavailable(
+        f"no backend can run a network on {device}: {told}; backend='cpu' or VANFAST_BACKEND=cpu draws on the CPU"
+    )
 
 
 def available() -> dict[str, str | None]:

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 def add_placing_options(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--backend", choices=("auto", *NAMES), default="auto", help="default: the best where the network lies"
+        "--backend",
+        choices=("auto", *NAMES),
+        default="auto",
+        help="default: that of VANFAST_BACKEND, or else the first that can run where the network lies",
     )
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: cuda for a GPU backend, else cpu"
