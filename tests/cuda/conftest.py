@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from types import ModuleType
 from typing import NamedTuple
 
@@ -26,6 +27,15 @@ def emulated_module() -> ModuleType:
     if not shutil.which(emulated.compiler()):
         pytest.skip(f"no C++ compiler ({emulated.compiler()}), so kernels cannot be run on the CPU")
     return emulated.load(emulated.build())
+
+
+@pytest.fixture(autouse=True)
+def garbage() -> Iterator[None]:
+    """torch.empty gives NaN and the largest integers, so nothing unwritten goes unseen."""
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports a compiler
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    yield
+    torch.set_deterministic_debug_mode("default")
 
 
 @pytest.fixture(params=["emulated", pytest.param("gpu", marks=pytest.mark.gpu)])

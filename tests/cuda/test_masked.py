@@ -48,15 +48,6 @@ NETWORKS = {
 }
 
 
-@pytest.fixture(autouse=True)
-def garbage():
-    """torch.empty gives NaN and the largest integers."""
-    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports a compiler
-    assert torch.utils.deterministic.fill_uninitialized_memory
-    yield
-    torch.set_deterministic_debug_mode("default")
-
-
 @functools.cache
 def network(name):
     """Twice the weights it starts with and all slopes different: logits of order 1 and nothing cancels."""

@@ -26,14 +26,6 @@ def engine(cuda, of):
     return CudaMixture(moved(of, cuda.device), cuda.device, cuda.module)
 
 
-@pytest.fixture(autouse=True)
-def garbage():
-    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports a compiler
-    assert torch.utils.deterministic.fill_uninitialized_memory
-    yield
-    torch.set_deterministic_debug_mode("default")
-
-
 @pytest.mark.parametrize(("sites", "components"), CASES)
 def test_samples_are_those_of_the_reference(cuda, sites, components):
     reference = ReferenceProgram(plan(sites, components), False, "fp32")
