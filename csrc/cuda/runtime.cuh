@@ -47,11 +47,15 @@ class DeviceGuard {
   bool changed_ = false;
 };
 
-// More than 48 KB of dynamic shared memory are to be asked for.
+// More than 48 KB of dynamic shared memory are to be asked for: all that there is, as another thread may be about to
+// launch the kernel with more than this one.
 template <class... P>
 void allow_shared(const char* name, void (*kernel)(P...), size_t bytes) {
-  if (bytes > (48u << 10))
-    check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)), name);
+  if (bytes <= (48u << 10)) return;
+  int device = 0, most = 0;
+  check(cudaGetDevice(&device), "current device");
+  check(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device), "shared memory");
+  check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most), name);
 }
 
 template <class... P>
