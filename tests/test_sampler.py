@@ -7,6 +7,7 @@ import vanfast as vf
 from vanfast import backends
 from vanfast.errors import BackendUnavailable
 from vanfast.networks import Dense, PixelCNN
+from vanfast.sampler import _same_values
 
 torch.set_num_threads(1)
 
@@ -64,6 +65,15 @@ def test_parameters_are_followed(net):
     net.double()
     exact = sampler.sample(5)
     torch.testing.assert_close(exact.log_q, net.log_prob(exact.spins).detach(), rtol=1e-13, atol=1e-13)
+
+
+def test_values_on_a_gpu_are_compared_together():
+    known = [torch.arange(6.0).view(2, 3), torch.ones(()), torch.zeros(2, dtype=torch.float64)]
+    assert _same_values([(tensor, tensor.clone()) for tensor in known])
+    for index, value in ((0, 7.0), (1, float("nan")), (2, -1e-300)):
+        present = [tensor.clone() for tensor in known]
+        present[index].view(-1)[-1] = value
+        assert not _same_values(list(zip(known, present, strict=True)))
 
 
 def test_a_network_that_changed_its_dtype_is_refused_again(net, monkeypatch):

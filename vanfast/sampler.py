@@ -131,14 +131,20 @@ def _same(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
     """Whether both tensors of every pair hold the same values; waits for a GPU once."""
     on_device = []
     for a, b in pairs:
-        if a.dtype != b.dtype or a.device != b.device:
+        if a.dtype != b.dtype or a.device != b.device or a.shape != b.shape:
             return False
         if a.device.type != "cpu":
-            on_device.append((a == b.detach()).all())
+            on_device.append((a, b.detach()))
         # torch.equal would wake torch's team of threads, which then spins for a while on the engine's cores.
         elif not np.array_equal(a.numpy(), b.detach().numpy()):
             return False
-    return not on_device or bool(torch.stack(on_device).all())
+    return not on_device or _same_values(on_device)
+
+
+def _same_values(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> bool:
+    """The same of tensors of equal shapes, in few launches however many there are."""
+    known, present = zip(*pairs, strict=True)
+    return torch.equal(*(torch.cat([tensor.reshape(-1) for tensor in tensors]) for tensors in (known, present)))
 
 
 def _check(net: Network, ham: Hamiltonian | None, precision: str, threads: int | None) -> None:
