@@ -12,6 +12,11 @@ from vanfast.training.graphed import device_program
 TRAINED = ("conv z2", "residual z2", "one layer", "made")
 
 
+@pytest.fixture
+def garbage():
+    """None: steps are captured here with the algorithms of torch that users have, not with its deterministic ones."""
+
+
 @pytest.fixture(params=["triton", "cuda"])
 def backend(request, device, monkeypatch):
     if request.param == "cuda" and device.type == "cpu":

@@ -20,14 +20,6 @@ SEED, FIRST, COUNT = 2**40 + 7, 2**33 + 5, 13  # tiles are of 16 and begin at mu
 ROUNDED = ["conv_z2", "conv_residual", "conv_width_1", "conv_depth_1", "dense_residual", "made_random_ordered"]
 
 
-@pytest.fixture(autouse=True)
-def garbage():
-    """Fresh memory is full of NaN, so that nothing can be read before it is written."""
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
 def engine_of(plan, device, precision="fp32"):
     """Blocks of 3 sites, so that small masked networks have several."""
     plan = moved(plan, device)
