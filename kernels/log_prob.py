@@ -65,7 +65,8 @@ def symmetrize_kernel(
     a = tl.load(p_log_q + o_b, mask=m_b, other=0)
     b = tl.load(p_flipped + o_b, mask=m_b, other=0)
     # logaddexp(a, b) = max(a, b) - ln sigmoid(|a - b|)
-    tl.store(p_out + o_b, tl.maximum(a, b) - log_sigmoid(tl.abs(a - b)) - LN2, mask=m_b)
+    gap = tl.where(a == b, 0.0, tl.abs(a - b))  # two equal infinities have no difference
+    tl.store(p_out + o_b, tl.maximum(a, b) - log_sigmoid(gap) - LN2, mask=m_b)
     flip = random_word(seed, sample_index(begin, p_step, o_b), 0, FLIPS) < 2147483648
     for start in range(0, sites, COLUMNS):
         o_p = start + tl.arange(0, COLUMNS)

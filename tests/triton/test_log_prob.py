@@ -54,6 +54,7 @@ def test_symmetrize(first, step, device):
     count, sites, seed = 70, 67, 2**40 + 3
     spins, a, b = random_spins(count, sites), *(-50 * torch.rand(2, count, dtype=torch.float64))
     b[3], a[4] = a[3], a[4] - 2000
+    a[5] = b[5] = a[6] = -torch.inf  # what overflowed stays visible, as -inf
     given = spins.clone().to(device)
     offset = None if step is None else torch.tensor([step], device=device)
     got = symmetrize(given, a.to(device), b.to(device), seed, first, offset)

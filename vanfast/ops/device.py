@@ -1,4 +1,4 @@
-"""The operations on NVIDIA GPUs: the backend that a Sampler takes there, and torch for gradients."""
+"""The operations on NVIDIA GPUs: the backend that a Sampler takes there; gradients by Triton's kernels, or by torch."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def log_prob(parameters: Sequence[Tensor], network: str, spins: Tensor, precisio
 def log_prob_backward(
     parameters: Sequence[Tensor], network: str, spins: Tensor, grad: Tensor, precision: str
 ) -> list[Tensor]:
-    return runner(parameters, network).gradients(parameters, spins, grad, precision)
+    run = runner(parameters, network)
+    found = run.engine_gradients(parameters, spins, grad, precision)
+    return run.gradients(parameters, spins, grad, precision) if found is None else found
 
 
 def energy(arrays: Sequence[Tensor], hamiltonian: str, spins: Tensor) -> Tensor:

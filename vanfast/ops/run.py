@@ -21,6 +21,7 @@ from vanfast import hamiltonians, networks
 from vanfast.hamiltonians import Hamiltonian
 from vanfast.networks.layers import LinearLayer
 from vanfast.ops.description import parsed
+from vanfast.ops.engine_gradient import add_gradients, can_differentiate
 from vanfast.sampler import Sampler
 
 KEPT = 16  # networks, and Hamiltonians
@@ -65,6 +66,21 @@ class Runner:
             finally:
                 self.net.requires_grad_(False)
         return [gradient.contiguous() for gradient in found]
+
+    def engine_gradients(
+        self, parameters: Sequence[Tensor], spins: Tensor, grad: Tensor, precision: str
+    ) -> list[Tensor] | None:
+        """`gradients` by the kernels of a GPU; None where there are none for this network."""
+        if not can_differentiate(self.net, self._own[0].device):
+            return None
+        with self._holding(parameters), torch.no_grad():
+            self.net.requires_grad_(True)
+            try:
+                add_gradients(self.net, spins, grad.to(self._own[0].device), precision)
+                return [torch.zeros_like(mine) if mine.grad is None else mine.grad for mine in self._own]
+            finally:
+                self.net.zero_grad(set_to_none=True)
+                self.net.requires_grad_(False)
 
     def differentiable(self, parameters: Sequence[Tensor], spins: Tensor, precision: str) -> Tensor:
         """ln q, float64 [B], by torch's own operations, as a function of the given tensors."""
