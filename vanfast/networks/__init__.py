@@ -7,7 +7,18 @@ from vanfast.networks.dense import Dense
 from vanfast.networks.made import MADE
 from vanfast.networks.mixture import BernoulliMixture, Factorised
 from vanfast.networks.pixelcnn import PixelCNN
-from vanfast.networks.plan import ConvLayer, ConvPlan, MaskedLayer, MaskedPlan, MixturePlan, Plan
+from vanfast.networks.plan import (
+    ConvLayer,
+    ConvPlan,
+    MagnetizationPlan,
+    MaskedLayer,
+    MaskedPlan,
+    MixturePlan,
+    NestGradient,
+    NestPlan,
+    Plan,
+    PrefixPlan,
+)
 
 __all__ = [
     "MADE",
@@ -16,12 +27,16 @@ __all__ = [
     "ConvPlan",
     "Dense",
     "Factorised",
+    "MagnetizationPlan",
     "MaskedLayer",
     "MaskedPlan",
     "MixturePlan",
+    "NestGradient",
+    "NestPlan",
     "Network",
     "PixelCNN",
     "Plan",
+    "PrefixPlan",
     "from_config",
 ]
 

@@ -83,6 +83,67 @@ class MixturePlan:
 
 
 @dataclass(frozen=True, eq=False)
+class MagnetizationPlan:
+    """Conditionals that depend on the magnetisation of the sites before alone, drawn in raster order.
+
+    logit_i = logits[i, u], u the number of sites j < i with s_j = +1; M_i = sum_{j<i} s_j = 2u - i.
+    """
+
+    num_sites: int
+    logits: torch.Tensor  # float64 [N, N]; entries u > i are 0
+
+
+@dataclass(frozen=True, eq=False)
+class PrefixPlan:
+    """Conditionals that are tabulated for every prefix, drawn in raster order.
+
+    logit_i = logits[2^i - 1 + p], p = sum_{j<i} [s_j = +1] 2^j.
+    """
+
+    num_sites: int
+    logits: torch.Tensor  # float64 [2^N - 1]
+
+
+@dataclass(frozen=True, eq=False)
+class NestPlan:
+    """Nested log-sigmoids of the fields that sites drawn before exert on those to come, drawn in raster order.
+
+    I. Biazzo, Commun. Phys. 6, 296 (2023), with lns(z) = ln sigmoid(z), e in {0, 1} and k = the number of nestings:
+    u_il = sum_{s<i} couplings_sl x_s for l >= i,
+    logit_i = bias_i + direct_i u_ii + sum_{l>i} sum_e weight_{i,l,e,k+1} Y_k,
+    Y_0 = lns(shift_{i,l,e,0} + weight_{i,l,e,0} u_il),  Y_j = lns(shift_{i,l,e,j} + weight_{i,l,e,j} Y_{j-1}).
+    """
+
+    num_sites: int
+    couplings: torch.Tensor  # [N, N], symmetric with zero diagonal
+    bias: torch.Tensor  # [N]
+    direct: torch.Tensor  # [N]
+    weight: torch.Tensor  # [N, N, 2, k + 2], entries l <= i are 0 and are not read
+    shift: torch.Tensor  # [N, N, 2, k + 1], entries l <= i are 0 and are not read
+    learn_couplings: bool = False  # whether a gradient with respect to `couplings` is wanted
+
+    @property
+    def nestings(self) -> int:
+        """k."""
+        return self.shift.shape[3] - 1
+
+
+@dataclass(frozen=True, eq=False)
+class NestGradient:
+    """Gradients with respect to the tensors of a `NestPlan`, in their shapes; entries l <= i are 0.
+
+    `couplings`, None unless the plan says learn_couplings, is the gradient with respect to entry (s, l), s < l, in the upper triangle; the rest
+    of it is 0.
+    """
+
+    bias: torch.Tensor
+    direct: torch.Tensor
+    weight: torch.Tensor
+    shift: torch.Tensor
+    couplings: torch.Tensor | None = None
+
+
+@dataclass(frozen=True, eq=False)
 class LayerGradient:
     """Gradients with respect to one plan layer's tensors, in their shapes; None where the layer has no such tensor.
     Entries that the layer's mask closes are 0."""
@@ -94,7 +155,7 @@ class LayerGradient:
     pointwise_bias: torch.Tensor | None = None
 
 
-Plan = ConvPlan | MaskedPlan | MixturePlan
+Plan = ConvPlan | MaskedPlan | MixturePlan | MagnetizationPlan | PrefixPlan | NestPlan
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
