@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "observables": {"_estimates", "_moments", "_spins", "errors"},
     "exact": {"_cpu", "errors"},
     "hamiltonians": {"_cpu", "_files", "_spins", "errors"},
-    "networks": {"_spins", "errors"},
+    "networks": {"_spins", "errors", "hamiltonians"},
     "backends": {"_cpu", "_cuda", "kernels", "_spins", "errors", "hamiltonians", "networks", "random"},
     "saving": {"_files", "errors", "networks"},
     "store": {"_files", "_spins", "errors", "hamiltonians"},

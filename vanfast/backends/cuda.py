@@ -11,7 +11,7 @@ import torch
 from vanfast.backends.base import Backend
 from vanfast.backends.device import DeviceProgram, Energy, Gradient, Operations
 from vanfast.backends.engines.base import Engine
-from vanfast.networks.plan import ConvPlan, MaskedPlan, Plan, moved
+from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan, moved
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
@@ -34,8 +34,11 @@ def refuses_on_gpu(net: Network, precision: str) -> str | None:
     """What no GPU backend runs."""
     if net.dtype != torch.float32:
         return f"its parameters are {net.dtype}; GPU engines compute in float32: net.float(), or another backend"
-    if precision != "fp32" and not isinstance(net.plan(), ConvPlan | MaskedPlan):
-        return f"a mixture has no matrix products that could be rounded to {precision}"
+    plan = net.plan()
+    if not isinstance(plan, ConvPlan | MaskedPlan | MixturePlan):
+        return f"there is no GPU kernel for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
+    if precision != "fp32" and not isinstance(plan, ConvPlan | MaskedPlan):
+        return f"{type(net).__name__} has no matrix products that could be rounded to {precision}"
     return None
 
 
@@ -96,6 +99,7 @@ class CudaBackend(Backend):
             from vanfast.backends.engines.cuda_masked import CudaMasked
 
             return CudaMasked(plan, precision, device, self.native())
+        assert isinstance(plan, MixturePlan)  # others are refused
         from vanfast.backends.engines.cuda_mixture import CudaMixture
 
         return CudaMixture(plan, device, self.native())

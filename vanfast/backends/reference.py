@@ -19,7 +19,16 @@ from torch.nn import functional
 
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Program
-from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan, moved
+from vanfast.networks.plan import (
+    ConvPlan,
+    MagnetizationPlan,
+    MaskedPlan,
+    MixturePlan,
+    NestPlan,
+    Plan,
+    PrefixPlan,
+    moved,
+)
 from vanfast.random import draw_spins, flip_signs, random_words
 
 if TYPE_CHECKING:
@@ -87,6 +96,39 @@ def mixture_logits(plan: MixturePlan, spins: Tensor) -> Tensor:
     return out
 
 
+def magnetization_logits(plan: MagnetizationPlan, spins: Tensor) -> Tensor:
+    """Logits float64 [B, N] of spins float64 [B, N]: one look-up a site."""
+    out = torch.empty_like(spins)
+    for i in range(plan.num_sites):
+        up = (spins[:, :i] > 0).sum(1)
+        out[:, i] = plan.logits[i, up]
+    return out
+
+
+def prefix_logits(plan: PrefixPlan, spins: Tensor) -> Tensor:
+    """Logits float64 [B, N] of spins float64 [B, N]: one look-up a site."""
+    out = torch.empty_like(spins)
+    for i in range(plan.num_sites):
+        prefix = ((spins[:, :i] > 0).long() * 2 ** torch.arange(i)).sum(1)
+        out[:, i] = plan.logits[2**i - 1 + prefix]
+    return out
+
+
+def nest_logits(plan: NestPlan, spins: Tensor) -> Tensor:
+    """Logits float64 [B, N] of spins float64 [B, N]: site by site, the fields of the sites before it as one product."""
+    J, weight, shift = plan.couplings.double(), plan.weight.double(), plan.shift.double()
+    out = torch.empty_like(spins)
+    for i in range(plan.num_sites):
+        fields = spins[:, :i] @ J[:i]  # [B, N]
+        w, b = weight[i, i + 1 :], shift[i, i + 1 :]  # [N - 1 - i, 2, k + 2], [N - 1 - i, 2, k + 1]
+        y = functional.logsigmoid(b[:, :, 0] + w[:, :, 0] * fields[:, i + 1 :, None])
+        for j in range(1, plan.nestings + 1):
+            y = functional.logsigmoid(b[:, :, j] + w[:, :, j] * y)
+        read_out = (w[:, :, -1] * y).sum((1, 2))
+        out[:, i] = plan.bias[i].double() + plan.direct[i].double() * fields[:, i] + read_out
+    return out
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Runs torch on one thread, so that sums are always in one order."""
@@ -112,6 +154,12 @@ class ReferenceProgram(Program):
             return conv_logits(self.plan, drawn.double(), self.rounded)
         if isinstance(self.plan, MaskedPlan):
             return masked_logits(self.plan, drawn.double(), self.rounded)
+        if isinstance(self.plan, MagnetizationPlan):
+            return magnetization_logits(self.plan, drawn.double())
+        if isinstance(self.plan, PrefixPlan):
+            return prefix_logits(self.plan, drawn.double())
+        if isinstance(self.plan, NestPlan):
+            return nest_logits(self.plan, drawn.double())
         return mixture_logits(self.plan, drawn.double())
 
     def sample(
@@ -172,8 +220,8 @@ class ReferenceBackend(Backend):
     def refuses(self, net: Network, precision: str) -> str | None:
         if precision not in ("fp32", "bf16"):
             return f"precision {precision!r} is not one of its precisions, 'fp32' and 'bf16'"
-        if precision == "bf16" and isinstance(net.plan(), MixturePlan):
-            return "a mixture has no matrix products that could be rounded to bf16"
+        if precision == "bf16" and not isinstance(net.plan(), ConvPlan | MaskedPlan):
+            return f"{type(net).__name__} has no matrix products that could be rounded to bf16"
         return None
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> Program:

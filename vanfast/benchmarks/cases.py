@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from vanfast.networks import Dense, PixelCNN
-from vanfast.networks.plan import ConvPlan, MaskedPlan
+from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, NestPlan
 
 if TYPE_CHECKING:
     from vanfast.networks import Network
@@ -63,8 +63,12 @@ def useful_operations(plan: Plan, z2: bool) -> int:
         products = _conv_products(plan)
     elif isinstance(plan, MaskedPlan):
         products = sum(int((layer.weight != 0).sum()) for layer in plan.layers)
-    else:
+    elif isinstance(plan, NestPlan):
+        products = plan.num_sites * (plan.num_sites - 1) // 2 * (1 + 2 * (plan.nestings + 2))
+    elif isinstance(plan, MixturePlan):
         products = plan.logits.numel()
+    else:
+        products = 0  # look-ups
     return 2 * products * (2 if z2 else 1)
 
 

@@ -12,7 +12,7 @@ import torch
 from vanfast import _cpu
 from vanfast.benchmarks.cases import GROWTH, Case, useful_operations
 from vanfast.benchmarks.rivals import engine_product_rate, sample_cached, sample_naive, torch_product_rate
-from vanfast.networks.plan import MixturePlan
+from vanfast.networks.plan import ConvPlan, MaskedPlan
 from vanfast.sampler import Sampler
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def measure_case(case: Case, threads: int | None = None) -> Measurement:
 
 def _measure(case: Case, net: Network, threads: int) -> Measurement:
     plan, sites = net.plan(), net.num_sites
-    assert not isinstance(plan, MixturePlan)  # the cases have layers
+    assert isinstance(plan, ConvPlan | MaskedPlan)  # the cases have layers
     sampler = Sampler(net, backend="cpu", precision=case.precision, threads=threads)
     program: Any = sampler.program
     torch_rate, engine_rate = torch_product_rate(case.precision), engine_product_rate(case.precision, threads)

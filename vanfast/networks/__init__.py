@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from vanfast.networks.base import Network
+from vanfast.networks.curie_weiss import CurieWeissInf, CurieWeissN, OneParameter
 from vanfast.networks.dense import Dense
+from vanfast.networks.exact_h2 import ExactH2
 from vanfast.networks.made import MADE
 from vanfast.networks.mixture import BernoulliMixture, Factorised
 from vanfast.networks.pixelcnn import PixelCNN
@@ -19,13 +21,18 @@ from vanfast.networks.plan import (
     Plan,
     PrefixPlan,
 )
+from vanfast.networks.sherrington_kirkpatrick import SK
 
 __all__ = [
     "MADE",
+    "SK",
     "BernoulliMixture",
     "ConvLayer",
     "ConvPlan",
+    "CurieWeissInf",
+    "CurieWeissN",
     "Dense",
+    "ExactH2",
     "Factorised",
     "MagnetizationPlan",
     "MaskedLayer",
@@ -34,6 +41,7 @@ __all__ = [
     "NestGradient",
     "NestPlan",
     "Network",
+    "OneParameter",
     "PixelCNN",
     "Plan",
     "PrefixPlan",
@@ -41,7 +49,10 @@ __all__ = [
 ]
 
 _CLASSES: dict[str, type[Network]] = {
-    network.__name__: network for network in (BernoulliMixture, Dense, Factorised, MADE, PixelCNN)
+    network.__name__: network
+    for network in (
+        *(BernoulliMixture, CurieWeissInf, CurieWeissN, Dense, ExactH2, Factorised, MADE, OneParameter, PixelCNN, SK),
+    )
 }
 
 
@@ -54,4 +65,4 @@ def from_config(config: object) -> Network:
         known = ", ".join(sorted(_CLASSES))
         raise ValueError(f"config must be a dict whose 'class' is one of {known}, got {config!r}")
     arguments = {name: value for name, value in config.items() if name != "class"}
-    return _CLASSES[config["class"]](**arguments)
+    return _CLASSES[config["class"]].from_arguments(arguments)

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from vanfast._spins import as_spins
 from vanfast.networks.layers import LinearLayer
-from vanfast.networks.plan import LayerGradient, Plan
+from vanfast.networks.plan import LayerGradient, NestGradient, Plan
 
 
 class Network(nn.Module, ABC):
@@ -73,10 +73,17 @@ class Network(nn.Module, ABC):
         both = self._log_q_theta(torch.cat([s, -s])).unflatten(0, (2, len(s)))
         return torch.logaddexp(both[0], both[1]) - math.log(2)
 
-    def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
+    @classmethod
+    def from_arguments(cls, arguments: dict[str, Any]) -> Network:
+        """The network of a `config()` without its class name."""
+        return cls(**arguments)
+
+    def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         """Adds gradients with respect to the tensors of `plan()`, layer by layer, to the parameters' `.grad`.
 
-        What a backend's backward pass gives. Raises ValueError when the layers do not match the plan's.
+        What a backend's backward pass gives; one NestGradient for a NestPlan, and for a MagnetizationPlan one
+        LayerGradient whose weight is the gradient with respect to its table. Raises ValueError when the layers do not
+        match the plan's.
         """
         raise ValueError(f"{type(self).__name__} takes no gradients of plan layers")
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from vanfast.networks.base import LayeredNetwork, add_to_grad, optional_snapshot
 from vanfast.networks.layers import ChannelLinear, MaskedLinear
-from vanfast.networks.plan import LayerGradient, MaskedLayer, MaskedPlan
+from vanfast.networks.plan import LayerGradient, MaskedLayer, MaskedPlan, NestGradient
 
 
 class MaskedNetwork(LayeredNetwork):
@@ -28,10 +28,11 @@ class MaskedNetwork(LayeredNetwork):
             )
         return MaskedPlan(self.num_sites, self.order, tuple(layers))
 
-    def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
+    def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         if len(gradients) != len(self.steps):
             raise ValueError(f"gradients has {len(gradients)} layers, the network {len(self.steps)}")
         for step, gradient in zip(self.stack, gradients, strict=True):
+            assert isinstance(gradient, LayerGradient)
             weight = gradient.weight
             if isinstance(step.layer, ChannelLinear):  # the blocks on the diagonal
                 sites, channels = step.layer.num_sites, step.layer.channels

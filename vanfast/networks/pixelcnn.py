@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vanfast.networks._arguments import flag, generator, integer, lattice
 from vanfast.networks.base import LayeredNetwork, Step, add_to_grad, optional_snapshot, snapshot
 from vanfast.networks.layers import MaskedConv2d, PointwiseConv2d, slopes
-from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient
+from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient, NestGradient
 
 
 class PixelCNN(LayeredNetwork):
@@ -80,11 +80,12 @@ class PixelCNN(LayeredNetwork):
             pointwise = None
         return ConvPlan(self.shape, self.half_kernel, tuple(layers))
 
-    def add_gradient(self, gradients: Sequence[LayerGradient]) -> None:
+    def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         steps = iter(self.stack)
         if len(gradients) != self.depth:
             raise ValueError(f"gradients has {len(gradients)} layers, the network {self.depth}")
         for gradient in gradients:
+            assert isinstance(gradient, LayerGradient)
             step = next(steps)
             if isinstance(step.layer, PointwiseConv2d):
                 add_to_grad(step.layer.weight, gradient.pointwise)

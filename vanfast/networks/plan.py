@@ -132,8 +132,8 @@ class NestPlan:
 class NestGradient:
     """Gradients with respect to the tensors of a `NestPlan`, in their shapes; entries l <= i are 0.
 
-    `couplings`, None unless the plan says learn_couplings, is the gradient with respect to entry (s, l), s < l, in the upper triangle; the rest
-    of it is 0.
+    `couplings`, None unless the plan says learn_couplings, is the gradient with respect to entry (s, l), s < l, in the
+    upper triangle; the rest of it is 0.
     """
 
     bias: torch.Tensor
