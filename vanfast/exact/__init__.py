@@ -7,6 +7,7 @@ Python floats and numpy arrays.
     transfer_matrix    lattices narrow in one direction, any couplings and fields
     enumerate          any system of up to 24 spins, with magnetisations and correlations
     curie_weiss        sum over the magnetisation
+    forward_recursion  of a network whose conditionals know the magnetisation alone, on the Curie-Weiss model
     naive_mean_field, tap, bethe    approximations
 """
 
@@ -15,6 +16,7 @@ from vanfast.exact._result import PairSystem, Thermodynamics
 from vanfast.exact.bethe import bethe
 from vanfast.exact.curie_weiss import CurieWeissResult, curie_weiss
 from vanfast.exact.enumeration import Enumeration, enumerate, states
+from vanfast.exact.forward_recursion import NetworkThermodynamics, forward_recursion
 from vanfast.exact.mean_field import TapResult, naive_mean_field, tap
 from vanfast.exact.square_torus import kaufman
 from vanfast.exact.transfer_matrix import transfer_matrix
@@ -23,12 +25,14 @@ __all__ = [
     "CurieWeissResult",
     "Enumeration",
     "MeanField",
+    "NetworkThermodynamics",
     "PairSystem",
     "TapResult",
     "Thermodynamics",
     "bethe",
     "curie_weiss",
     "enumerate",
+    "forward_recursion",
     "kaufman",
     "naive_mean_field",
     "states",
