@@ -15,9 +15,12 @@
 #include "cpu/masked_gradient.h"
 #include "cpu/masked_scan.h"
 #include "cpu/mixture_scan.h"
+#include "cpu/nest_gradient.h"
+#include "cpu/nest_scan.h"
 #include "cpu/parallel.h"
 #include "cpu/product_rate.h"
 #include "cpu/sampler.h"
+#include "cpu/table_scan.h"
 
 namespace py = pybind11;
 using namespace vanfast::cpu;
@@ -25,6 +28,7 @@ using namespace vanfast::cpu;
 namespace {
 
 using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
 using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
 
 void require(bool ok, const std::string& message) {
@@ -176,6 +180,52 @@ std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats
   return std::make_unique<Sampler>(make_mixture_scan(spec, kernels), nullptr, kernels, std::vector<int64_t>{}, z2);
 }
 
+std::unique_ptr<Sampler> magnetization_sampler(const Doubles& logits, bool z2, const std::string& isa) {
+  require(logits.ndim() == 2 && logits.shape(0) == logits.shape(1) && logits.size() > 0,
+          "logits must be [num_sites, num_sites]");
+  const int sites = static_cast<int>(logits.shape(0));
+  const Kernels& kernels = kernels_for(isa);
+  return std::make_unique<Sampler>(make_magnetization_scan(sites, logits.data(), kernels),
+                                   make_magnetization_gradient(sites, kernels), kernels, std::vector<int64_t>{}, z2);
+}
+
+std::unique_ptr<Sampler> prefix_sampler(const Doubles& logits, bool z2, const std::string& isa) {
+  int sites = 0;
+  while (sites < 30 && (py::ssize_t(1) << sites) - 1 < logits.size()) ++sites;
+  require(logits.ndim() == 1 && logits.size() > 0 && (py::ssize_t(1) << sites) - 1 == logits.size(),
+          "logits must be [2^num_sites - 1], num_sites from 1 to 30");
+  const Kernels& kernels = kernels_for(isa);
+  return std::make_unique<Sampler>(make_prefix_scan(sites, logits.data(), kernels), nullptr, kernels,
+                                   std::vector<int64_t>{}, z2);
+}
+
+std::unique_ptr<Sampler> nest_sampler(const Floats& couplings, const Floats& bias, const Floats& direct,
+                                      const Floats& weight, const Floats& shift, bool learn_couplings, bool z2,
+                                      const std::string& isa) {
+  using Shape = std::vector<py::ssize_t>;
+  auto shaped = [](const Floats& array, const char* name, const Shape& shape) {
+    require(Shape(array.shape(), array.shape() + array.ndim()) == shape, std::string(name) + " has the wrong shape");
+  };
+  require(bias.ndim() == 1 && bias.size() > 0, "bias must be [num_sites]");
+  require(shift.ndim() == 4 && shift.shape(3) >= 1 && shift.shape(3) <= kMostLevels,
+          "shift must be [num_sites, num_sites, 2, levels], levels from 1 to " + std::to_string(kMostLevels));
+  const py::ssize_t n = bias.size(), levels = shift.shape(3);
+  shaped(couplings, "couplings", {n, n});
+  shaped(direct, "direct", {n});
+  shaped(weight, "weight", {n, n, 2, levels + 1});
+  shaped(shift, "shift", {n, n, 2, levels});
+  for (py::ssize_t i = 0; i < n; ++i)
+    for (py::ssize_t j = 0; j <= i; ++j)
+      require(couplings.data()[i * n + j] == (i == j ? 0.0f : couplings.data()[j * n + i]),
+              "couplings must be symmetric with a zero diagonal");
+  const Kernels& kernels = kernels_for(isa);
+  const NestSpec spec{
+      static_cast<int>(n), static_cast<int>(levels), couplings.data(), bias.data(), direct.data(), weight.data(),
+      shift.data()};
+  return std::make_unique<Sampler>(make_nest_scan(spec, kernels), make_nest_gradient(spec, kernels, learn_couplings),
+                                   kernels, std::vector<int64_t>{}, z2);
+}
+
 // Lets Ctrl-C end a long call: asks Python for pending signals between tiles, at most ten times a second.
 class SignalPoll {
  public:
@@ -244,7 +294,7 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
 }
 
 // Gradients of sum_n weight[n] ln q(s_n), flat arrays in the order weight, bias, slope, pointwise, pointwise_bias of
-// every layer; an absent tensor's is empty.
+// every layer, or logits, or bias, direct, weight, shift, couplings of a nest; an absent tensor's is empty.
 std::vector<py::array_t<float>> gradient(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& drawn,
                                          const py::array_t<double, py::array::c_style>& weight, uint64_t first,
                                          const std::vector<py::array_t<float, py::array::c_style>>& kept, int threads) {
@@ -310,6 +360,10 @@ void bind_sampler(py::module_& module) {
              py::arg("z2"), py::arg("bf16"), py::arg("isa"));
   module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"),
              py::arg("isa"));
+  module.def("magnetization_sampler", &magnetization_sampler, py::arg("logits"), py::arg("z2"), py::arg("isa"));
+  module.def("prefix_sampler", &prefix_sampler, py::arg("logits"), py::arg("z2"), py::arg("isa"));
+  module.def("nest_sampler", &nest_sampler, py::arg("couplings"), py::arg("bias"), py::arg("direct"), py::arg("weight"),
+             py::arg("shift"), py::arg("learn_couplings"), py::arg("z2"), py::arg("isa"));
   module.def("isas", &available_isas, "Instruction sets usable on this CPU; the last is the default.");
   module.def(
       "product_rate",

@@ -34,7 +34,8 @@ class Gradient {
   // Groups that are worth handing to one `run`, so that a weight's sum is visited once for all of them.
   virtual int groups_per_run() const { return 1; }
   virtual void run(const std::vector<GradientGroup>& groups, Sums& sums, Workspace& workspace) const = 0;
-  // The plan's tensors, layer by layer: weight, bias, slope, pointwise, pointwise_bias as the network has them.
+  // The plan's tensors, layer by layer: weight, bias, slope, pointwise, pointwise_bias as the network has them; or a
+  // table's logits; or a nest's bias, direct, weight, shift, couplings.
   virtual std::vector<std::vector<float>> unpack(const Sums& sums) const = 0;
 };
 

@@ -32,6 +32,30 @@ struct MatMul {
   void (*activate)(const float* in, const float* slope, int units, Word* out);
 };
 
+constexpr int kMostLevels = 32;
+
+// A site of a nest network: logit = bias + direct u_site + sum over later sites l and two branches of read-out Y,
+// Y = the innermost to outermost ln sigma(shift + weight .), `levels` of them, of the field u_l.
+struct NestRow {
+  int site, levels, pairs;
+  float bias, direct;
+  float coupling;        // of the site before with this one
+  const int32_t* later;  // [pairs]: l
+  // [pairs] of: coupling of the site before with l, and for both branches weight and shift of each level, read-out
+  const float* parameters;
+};
+
+inline int nest_branch(int levels) { return 2 * levels + 1; }
+inline int nest_stride(int levels) { return 1 + 2 * nest_branch(levels); }
+
+// One group in the backward pass of a site.
+struct NestBackward {
+  const float* gradient;  // [kLanes], of the site's logit
+  const float* spin;      // [kLanes], of the site before
+  float* u;               // [sites][kLanes]: fields at this site; left as at the site before
+  float* field_gradient;  // [sites][kLanes] of u, summed over this site and those after it; or null
+};
+
 struct Kernels {
   const char* name;
   MatMul fp32;         // plain float32
@@ -58,6 +82,11 @@ struct Kernels {
   // One site of a mixture: log_weight[k][kLanes] (float) and the component logits x[k] give the site's logit.
   void (*mixture_logit)(const float* log_weight, const float* x, int components, float* logit);
   void (*mixture_update)(float* log_weight, const float* x, int components, const float* spin);
+  // One site of a nest network: u [sites][kLanes] takes in the spin of the site before, then gives the site's logit.
+  void (*nest_logit)(const NestRow& row, const float* spin, float* u, float* logit);
+  // sums += gradients with respect to bias, direct, coupling, and [pairs][nest_stride] as row.parameters are laid out;
+  // those of couplings only where the groups have field_gradient.
+  void (*nest_gradient)(const NestRow& row, int groups, const NestBackward* group, float* sums);
 };
 
 extern const Kernels kBaseKernels;

@@ -1,10 +1,12 @@
 // Inner loops for AVX-512 (F, BW, DQ, VL), with its bf16 products, and with AMX tiles for bf16.
 #include "common/philox.h"
 #include "cpu/kernels.h"
+#include "cpu/log_sigmoid.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 #pragma GCC diagnostic ignored "-Wuninitialized"  // GCC 12 warns of its own _mm512_undefined_epi32
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,fma")
 
 namespace vanfast::cpu {
@@ -21,8 +23,15 @@ static inline Longs mul_even(Bits a, Bits b) {
 typedef int32_t Ints __attribute__((vector_size(64)));
 static inline Ints truncate(__m512 x) { return __builtin_convertvector(x, Ints); }
 static inline uint32_t sign_bits(__m512 x) { return _mm512_movepi32_mask(reinterpret_cast<__m512i>(x)); }
+static inline __m512 minimum(__m512 a, __m512 b) { return _mm512_min_ps(a, b); }
+static inline __m512 lookup(const float* table, Bits index) {
+  return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(index), _mm512_load_ps(table));
+}
+static inline float reduce(__m512 x) { return _mm512_reduce_add_ps(x); }
 
 #include "cpu/simd.inl"
+
+#include "cpu/nest.inl"
 
 #include "cpu/kernels.inl"
 

@@ -1,6 +1,7 @@
 // Inner loops for any CPU: 128-bit vectors, which every 64-bit target has in some form, and no FMA.
 #include "common/philox.h"
 #include "cpu/kernels.h"
+#include "cpu/log_sigmoid.h"
 
 namespace vanfast::cpu {
 namespace base {
@@ -25,8 +26,15 @@ static inline uint32_t sign_bits(Floats x) {
   const Bits b = reinterpret_cast<Bits>(x) >> 31;
   return b[0] | b[1] << 1 | b[2] << 2 | b[3] << 3;
 }
+static inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+static inline Floats lookup(const float* table, Bits index) {
+  return Floats{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15], table[index[3] & 15]};
+}
+static inline float reduce(Floats x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 
 #include "cpu/simd.inl"
+
+#include "cpu/nest.inl"
 
 #include "cpu/kernels.inl"
 

@@ -10,7 +10,18 @@ import torch
 
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Kept, Program
-from vanfast.networks.plan import ConvPlan, LayerGradient, MaskedPlan, MixturePlan, Plan, moved
+from vanfast.networks.plan import (
+    ConvPlan,
+    LayerGradient,
+    MagnetizationPlan,
+    MaskedPlan,
+    MixturePlan,
+    NestGradient,
+    NestPlan,
+    Plan,
+    PrefixPlan,
+    moved,
+)
 
 if TYPE_CHECKING:
     from vanfast import _cpu
@@ -54,7 +65,7 @@ class CpuProgram(Program):
 
 class CpuKept(Kept):
     """Pre-activations stay in the engine's layout: [groups, units, lanes] for every linear layer, with Z2 for the
-    spins as drawn and then for the flipped ones."""
+    spins as drawn and then for the flipped ones. Of networks without linear layers only the logits stay."""
 
     def __init__(
         self, engine: _cpu.Sampler, plan: Plan, threads: int, count: int, seed: int, first: int, ham: Hamiltonian | None
@@ -67,21 +78,31 @@ class CpuKept(Kept):
         self._drawn = np.where(flipped[:, None], -spins, spins)
         self._engine, self._plan, self._threads, self._first = engine, plan, threads, first
 
-    def gradient(self, weight: torch.Tensor) -> list[LayerGradient]:
+    def gradient(self, weight: torch.Tensor) -> list[LayerGradient] | list[NestGradient]:
         flat = self._engine.gradient(
             self._drawn, weight.detach().double().numpy(), self._first, self._layers, self._threads
         )
-        names = [field.name for field in fields(LayerGradient)]
-        assert not isinstance(self._plan, MixturePlan)
-        gradients = []
-        for index, layer in enumerate(self._plan.layers):
-            tensors: dict[str, Any] = dict.fromkeys(names)
-            for name, values in zip(names, flat[index * len(names) : (index + 1) * len(names)], strict=True):
-                like = getattr(layer, name, None)
-                if like is not None:
-                    tensors[name] = torch.from_numpy(values).view(like.shape)
-            gradients.append(LayerGradient(**tensors))
-        return gradients
+        plan = self._plan
+        if isinstance(plan, NestPlan):
+            return [NestGradient(**_tensors(NestGradient, plan, flat))]
+        if isinstance(plan, MagnetizationPlan):
+            return [LayerGradient(torch.from_numpy(flat[0]).view(plan.logits.shape))]
+        assert isinstance(plan, ConvPlan | MaskedPlan)
+        size = len(fields(LayerGradient))
+        return [
+            LayerGradient(**_tensors(LayerGradient, layer, flat[index * size : (index + 1) * size]))
+            for index, layer in enumerate(plan.layers)
+        ]
+
+
+def _tensors(kind: type[LayerGradient | NestGradient], like: object, flat: list[np.ndarray]) -> dict[str, Any]:
+    """Flat arrays in the order of the fields of `kind`, shaped as the tensors of these names in `like`; None where
+    there is no such tensor, or no gradient with respect to it."""
+    tensors: dict[str, Any] = {}
+    for field, values in zip(fields(kind), flat, strict=True):
+        shaped = getattr(like, field.name, None)
+        tensors[field.name] = None if shaped is None or not values.size else torch.from_numpy(values).view(shaped.shape)
+    return tensors
 
 
 def _native(ham: Hamiltonian | None) -> _cpu.EnergyModel | None:
@@ -96,6 +117,13 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     if isinstance(plan, MaskedPlan):
         order = None if plan.order is None else plan.order.numpy()
         return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa)
+    if isinstance(plan, MagnetizationPlan):
+        return _cpu.magnetization_sampler(plan.logits.numpy(), z2, isa)
+    if isinstance(plan, PrefixPlan):
+        return _cpu.prefix_sampler(plan.logits.numpy(), z2, isa)
+    if isinstance(plan, NestPlan):
+        tensors = (plan.couplings, plan.bias, plan.direct, plan.weight, plan.shift)
+        return _cpu.nest_sampler(*(tensor.numpy() for tensor in tensors), plan.learn_couplings, z2, isa)
     return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, isa)
 
 
@@ -126,8 +154,14 @@ class CpuBackend(Backend):
     def refuses(self, net: Network, precision: str) -> str | None:
         if precision == "tf32":
             return "tf32 exists on GPUs only; use fp32 or bf16"
-        if precision == "bf16" and isinstance(net.plan(), MixturePlan):
-            return "a mixture has no matrix products that could be rounded to bf16"
+        plan = net.plan()
+        if precision == "bf16" and not isinstance(plan, ConvPlan | MaskedPlan):
+            kind = "a mixture" if isinstance(plan, MixturePlan) else type(net).__name__
+            return f"{kind} has no matrix products that could be rounded to bf16"
+        if isinstance(plan, MagnetizationPlan | PrefixPlan):  # tables, in float64
+            return None
+        if isinstance(plan, ConvPlan | MaskedPlan) and plan.prior is not None:
+            return "it has no kernel that adds a prior to the logits; backend 'reference' draws from it"
         if net.dtype != torch.float32:
             return f"its parameters are {net.dtype}; the engine computes in float32: net.float(), or another backend"
         return None
