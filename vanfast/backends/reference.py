@@ -27,6 +27,7 @@ from vanfast.networks.plan import (
     NestPlan,
     Plan,
     PrefixPlan,
+    StarPriorPlan,
     moved,
 )
 from vanfast.random import draw_spins, flip_signs, random_words
@@ -82,6 +83,23 @@ def masked_logits(plan: MaskedPlan, spins: Tensor, rounded: Round = identity) ->
             out = out + before
         z, before = out, z
     return z
+
+
+def star_logits(plan: StarPriorPlan, spins: Tensor) -> Tensor:
+    """What a prior adds, float64 [B, N], to the logits of spins float64 [B, N] in drawing order: site by site, a field
+    f on site l by ln cosh(K + f) - ln cosh(K - f)."""
+    N, counts = len(plan.fields), plan.start.diff()
+    K = torch.zeros(N, N, dtype=torch.float64)
+    K[plan.sites, torch.arange(N).repeat_interleave(counts)] = plan.couplings
+    out = torch.empty_like(spins)
+    for i in range(N):
+        fields = plan.fields + spins[:, :i] @ K[:i]  # [B, N]
+        later = K[i].nonzero().flatten()
+        a, f = K[i, later], fields[:, later]
+        up, down = (a + f).abs(), (a - f).abs()
+        star = up - down + torch.log1p(torch.exp(-2 * up)) - torch.log1p(torch.exp(-2 * down))
+        out[:, i] = 2 * fields[:, i] + star.sum(1)
+    return out
 
 
 def mixture_logits(plan: MixturePlan, spins: Tensor) -> Tensor:
@@ -150,10 +168,9 @@ class ReferenceProgram(Program):
 
     def logits(self, drawn: Tensor) -> Tensor:
         """Logits float64 [B, N] of q_theta, both in drawing order."""
-        if isinstance(self.plan, ConvPlan):
-            return conv_logits(self.plan, drawn.double(), self.rounded)
-        if isinstance(self.plan, MaskedPlan):
-            return masked_logits(self.plan, drawn.double(), self.rounded)
+        if isinstance(self.plan, ConvPlan | MaskedPlan):
+            out = self._layers(self.plan, drawn.double())
+            return out if self.plan.prior is None else out + star_logits(self.plan.prior, drawn.double())
         if isinstance(self.plan, MagnetizationPlan):
             return magnetization_logits(self.plan, drawn.double())
         if isinstance(self.plan, PrefixPlan):
@@ -161,6 +178,11 @@ class ReferenceProgram(Program):
         if isinstance(self.plan, NestPlan):
             return nest_logits(self.plan, drawn.double())
         return mixture_logits(self.plan, drawn.double())
+
+    def _layers(self, plan: ConvPlan | MaskedPlan, spins: Tensor) -> Tensor:
+        if isinstance(plan, ConvPlan):
+            return conv_logits(plan, spins, self.rounded)
+        return masked_logits(plan, spins, self.rounded)
 
     def sample(
         self, count: int, seed: int, first: int, ham: Hamiltonian | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -13,8 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vanfast._spins import as_spins
+from vanfast.networks._system import from_description
 from vanfast.networks.layers import LinearLayer
 from vanfast.networks.plan import LayerGradient, NestGradient, Plan
+from vanfast.networks.prior import StarPrior
 
 
 class Network(nn.Module, ABC):
@@ -126,9 +129,10 @@ class Step(nn.Module):
 
 
 class LayeredNetwork(Network):
-    """A stack of masked layers."""
+    """A stack of masked layers; to its logits those of a prior may be added, which has no parameters."""
 
     steps: nn.ModuleList
+    prior: StarPrior | None = None
 
     @property
     def stack(self) -> list[Step]:
@@ -140,12 +144,35 @@ class LayeredNetwork(Network):
         """Spins [B, N] in the parameters' dtype as the first layer takes them, in drawing order."""
 
     def _output(self, spins: Tensor) -> Tensor:
-        """Logits [B, N] in drawing order of int8 spins [B, N] in raster order."""
+        """Logits [B, N], the prior's included, in drawing order of int8 spins [B, N] in raster order."""
         z, before = self._input(spins.to(self.dtype)), None
         for step in self.stack:
             active = z if step.slope is None else functional.prelu(z, step.slope)
             z, before = step.layer(active, before if step.skip else None), z
-        return z.flatten(1)
+        out = z.flatten(1)
+        if self.prior is None:
+            return out
+        drawn = spins if self.order is None else spins[:, self.order.to(spins.device)]
+        return out + self.prior.logits(drawn, out.dtype)
+
+    def at(self, beta: float) -> LayeredNetwork:
+        """A copy of this network whose prior is that of another inverse temperature; ValueError without a prior."""
+        if self.prior is None:
+            raise ValueError(f"this {type(self).__name__} has no prior, so no temperature: prior = 'star' gives it one")
+        twin = copy.deepcopy(self)
+        twin.prior = self.prior.at(beta)
+        return twin
+
+    @classmethod
+    def from_arguments(cls, arguments: dict[str, Any]) -> LayeredNetwork:
+        if "hamiltonian" not in arguments:
+            return cls(**arguments)
+        changed = {**arguments, "ham": from_description(arguments["hamiltonian"])}
+        del changed["hamiltonian"]
+        return cls(**changed)
+
+    def _prior_config(self) -> dict[str, Any]:
+        return {} if self.prior is None else self.prior.config()
 
     def logits(self, spins: Any) -> Tensor:
         out = self._output(as_spins(spins, self.num_sites, device=self.device))

@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from vanfast.hamiltonians import Hamiltonian
 from vanfast.networks._arguments import flag, generator, integer
 from vanfast.networks.base import Step
 from vanfast.networks.layers import ChannelLinear, MaskedLinear, slopes
 from vanfast.networks.masked import MaskedNetwork
+from vanfast.networks.prior import make_prior
 
 
 class Dense(MaskedNetwork):
@@ -23,6 +25,8 @@ class Dense(MaskedNetwork):
     paper's code makes the first conditional 1/2 when there are biases; this network does not, because a system with
     fields needs it free.
 
+    prior, ham, beta: "star" adds to the logits what the couplings and fields of the Hamiltonian `ham` at inverse
+    temperature `beta` say by themselves (`networks.prior`); None adds nothing, and takes neither ham nor beta.
     Units are sorted by site: unit = site * width + channel. seed: of the initialisation (torch's own for a linear
     layer, times sqrt(all / unmasked weights)); None takes torch's global generator. Raises TypeError or ValueError for
     arguments out of range.
@@ -37,11 +41,15 @@ class Dense(MaskedNetwork):
         bias: bool = True,
         z2: bool = False,
         seed: int | None = None,
+        prior: str | None = None,
+        ham: Hamiltonian | None = None,
+        beta: float | None = None,
     ) -> None:
         super().__init__((integer("N", N, 1),), flag("z2", z2))
         self.depth = integer("depth", depth, 1)
         self.width = integer("width", width, 1)
         self.residual, self.bias = flag("residual", residual), flag("bias", bias)
+        self.prior = make_prior(prior, ham, beta, self.shape, z2, None)
         rng = generator(seed)
         sites = torch.arange(self.num_sites)
         hidden = sites.repeat_interleave(width)
@@ -67,4 +75,5 @@ class Dense(MaskedNetwork):
             "residual": self.residual,
             "bias": self.bias,
             "z2": self.z2,
+            **self._prior_config(),
         }

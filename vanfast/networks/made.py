@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from vanfast.hamiltonians import Hamiltonian
 from vanfast.networks._arguments import flag, generator, integer, integers
 from vanfast.networks.base import Step
 from vanfast.networks.layers import MaskedLinear, slopes
 from vanfast.networks.masked import MaskedNetwork
+from vanfast.networks.prior import make_prior
 
 
 class MADE(MaskedNetwork):
@@ -25,6 +27,8 @@ class MADE(MaskedNetwork):
     kept sorted by degree, which is but a relabelling.
     order: order[p] is the raster index of the p-th drawn site, a permutation of 0 .. N - 1; None for raster order.
     activation: "prelu" (a slope per unit, 0.5 to start with) or "relu".
+    prior, ham, beta: "star" adds to the logits what the couplings and fields of the Hamiltonian `ham` at inverse
+    temperature `beta` say by themselves (`networks.prior`); None adds nothing, and takes neither ham nor beta.
     seed: of random degrees and of the initialisation (torch's own for a linear layer, times sqrt(all / unmasked
     weights)); None takes torch's global generator. Raises TypeError or ValueError for arguments out of range.
     """
@@ -39,6 +43,9 @@ class MADE(MaskedNetwork):
         bias: bool = True,
         z2: bool = False,
         seed: int | None = None,
+        prior: str | None = None,
+        ham: Hamiltonian | None = None,
+        beta: float | None = None,
     ) -> None:
         super().__init__((integer("N", N, 1),), flag("z2", z2))
         self.hidden = integers("hidden", hidden, 1)
@@ -49,6 +56,7 @@ class MADE(MaskedNetwork):
         drawn = None if order is None else torch.tensor(_permutation(order, self.num_sites))
         self._order: Tensor | None
         self.register_buffer("_order", drawn, persistent=False)
+        self.prior = make_prior(prior, ham, beta, self.shape, z2, drawn)
         rng = generator(seed)
         self.degrees = _hidden_degrees(degrees, self.num_sites, self.hidden, rng)
         sites = torch.arange(self.num_sites)
@@ -77,6 +85,7 @@ class MADE(MaskedNetwork):
             "activation": self.activation,
             "bias": self.bias,
             "z2": self.z2,
+            **self._prior_config(),
         }
 
 

@@ -26,7 +26,8 @@ class MaskedNetwork(LayeredNetwork):
                     local=isinstance(step.layer, ChannelLinear),
                 )
             )
-        return MaskedPlan(self.num_sites, self.order, tuple(layers))
+        prior = None if self.prior is None else self.prior.plan()
+        return MaskedPlan(self.num_sites, self.order, tuple(layers), prior)
 
     def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         if len(gradients) != len(self.steps):

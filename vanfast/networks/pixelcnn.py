@@ -7,10 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from vanfast.hamiltonians import Hamiltonian
 from vanfast.networks._arguments import flag, generator, integer, lattice
 from vanfast.networks.base import LayeredNetwork, Step, add_to_grad, optional_snapshot, snapshot
 from vanfast.networks.layers import MaskedConv2d, PointwiseConv2d, slopes
 from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient, NestGradient
+from vanfast.networks.prior import make_prior
 
 
 class PixelCNN(LayeredNetwork):
@@ -23,6 +25,8 @@ class PixelCNN(LayeredNetwork):
     because a system with fields needs it free.
 
     shape: (Ly, Lx), or L for (L, L). depth: number of masked convolutions. width: channels between layers.
+    prior, ham, beta: "star" adds to the logits what the couplings and fields of the Hamiltonian `ham` at inverse
+    temperature `beta` say by themselves (`networks.prior`); None adds nothing, and takes neither ham nor beta.
     seed: of the initialisation (torch's own for a convolution, times sqrt(all / unmasked taps)); None takes torch's
     global generator. Raises TypeError or ValueError for arguments out of range.
     """
@@ -39,12 +43,16 @@ class PixelCNN(LayeredNetwork):
         bias: bool = True,
         z2: bool = True,
         seed: int | None = None,
+        prior: str | None = None,
+        ham: Hamiltonian | None = None,
+        beta: float | None = None,
     ) -> None:
         super().__init__(lattice(shape), flag("z2", z2))
         self.depth = integer("depth", depth, 1)
         self.width = integer("width", width, 1)
         self.half_kernel = integer("half_kernel", half_kernel, 1)
         self.residual, self.bias = flag("residual", residual), flag("bias", bias)
+        self.prior = make_prior(prior, ham, beta, self.shape, z2, None)
         rng = generator(seed)
         self.steps = nn.ModuleList()
         for layer in range(depth):
@@ -78,7 +86,8 @@ class PixelCNN(LayeredNetwork):
                 )
             )
             pointwise = None
-        return ConvPlan(self.shape, self.half_kernel, tuple(layers))
+        prior = None if self.prior is None else self.prior.plan()
+        return ConvPlan(self.shape, self.half_kernel, tuple(layers), prior)
 
     def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         steps = iter(self.stack)
@@ -105,4 +114,5 @@ class PixelCNN(LayeredNetwork):
             "residual": self.residual,
             "bias": self.bias,
             "z2": self.z2,
+            **self._prior_config(),
         }

@@ -14,6 +14,20 @@ import torch
 
 
 @dataclass(frozen=True, eq=False)
+class StarPriorPlan:
+    """What a Hamiltonian adds to the logits of a network, sites in drawing order; see `networks.prior`.
+
+    Site l has, in [start_l, start_l+1) and ascending, the sites s drawn before it that it is coupled to, K = beta J_sl.
+    logit_i += 2 (fields_i + u_ii) + 2 sum_{l>i} artanh[tanh K_il tanh(fields_l + u_il)], u_il = sum_{s<i} K_sl x_s.
+    """
+
+    fields: torch.Tensor  # float64 [N], beta h
+    start: torch.Tensor  # int64 [N + 1]
+    sites: torch.Tensor  # int64 [M]
+    couplings: torch.Tensor  # float64 [M], beta J
+
+
+@dataclass(frozen=True, eq=False)
 class ConvLayer:
     """One masked convolution, with what precedes it.
 
@@ -37,6 +51,7 @@ class ConvPlan:
     shape: tuple[int, int]  # (Ly, Lx)
     half_kernel: int  # k
     layers: tuple[ConvLayer, ...]
+    prior: StarPriorPlan | None = None  # added to the last layer's logits
 
     @property
     def num_sites(self) -> int:
@@ -67,6 +82,7 @@ class MaskedPlan:
     num_sites: int
     order: torch.Tensor | None  # int64 [N]: order[p] is the raster index of the p-th drawn site; None: raster order
     layers: tuple[MaskedLayer, ...]
+    prior: StarPriorPlan | None = None  # added to the last layer's logits
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,6 +186,6 @@ def _moved(value: Any, device: torch.device | str) -> Any:
         return value.to(device)
     if isinstance(value, tuple):
         return tuple(_moved(item, device) for item in value)
-    if isinstance(value, (ConvLayer, MaskedLayer)):
+    if isinstance(value, (ConvLayer, MaskedLayer, StarPriorPlan)):
         return replace(value, **{name: _moved(item, device) for name, item in vars(value).items()})
     return value
