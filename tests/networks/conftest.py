@@ -2,10 +2,23 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
-from vanfast.networks import MADE, BernoulliMixture, Dense, Factorised, PixelCNN
+from vanfast.hamiltonians import CurieWeiss, EdwardsAnderson, Pairwise, SherringtonKirkpatrick
+from vanfast.networks import (
+    MADE,
+    SK,
+    BernoulliMixture,
+    CurieWeissInf,
+    CurieWeissN,
+    Dense,
+    ExactH2,
+    Factorised,
+    OneParameter,
+    PixelCNN,
+)
 
 CONVOLUTIONS = {
     "conv": lambda: PixelCNN((3, 3), depth=2, width=3, half_kernel=1, z2=False),
@@ -42,13 +55,47 @@ MIXTURES = {
     "mixture_z2": lambda: BernoulliMixture(6, components=3, z2=True),
     "mixture_one_site": lambda: BernoulliMixture(1, components=2),
 }
+
+
+def random_pairs(N, seed=0):
+    """A system with couplings of all sizes, and fields."""
+    rng = np.random.default_rng(seed)
+    J = np.triu(rng.normal(0, N**-0.5, (N, N)), 1)
+    return Pairwise(J + J.T, rng.normal(0, 0.5, N))
+
+
+NESTED = {
+    "sk_rs": lambda: SK(random_pairs(9), 0.8, k=0),
+    "sk_1rsb": lambda: SK(random_pairs(8), 0.8),
+    "sk_3rsb": lambda: SK(random_pairs(6), 1.3, k=3, dtype=torch.float64),
+    "sk_small_z2": lambda: SK(SherringtonKirkpatrick(7), 0.8, k=2, start="small", z2=True),
+    "sk_sparse": lambda: SK(EdwardsAnderson((3, 3), seed=2, boundary="open"), 0.7, sparse=True),
+    "sk_learnt": lambda: SK(random_pairs(7), 0.8, learn_couplings=True),
+    "sk_learnt_small": lambda: SK(SherringtonKirkpatrick(5), 1.0, k=0, start="small", learn_couplings=True, z2=True),
+    "sk_one_site": lambda: SK(random_pairs(1), 0.8),
+    "sk_two_sites": lambda: SK(random_pairs(2), 0.8),
+}
+OF_THE_MAGNETIZATION = {
+    "one_parameter": lambda: OneParameter(8),
+    "curie_weiss_inf": lambda: CurieWeissInf(9, beta=1.4),
+    "curie_weiss_inf_one_site": lambda: CurieWeissInf(1),
+}
+FIXED = {
+    "curie_weiss_n": lambda: CurieWeissN(CurieWeiss(9, J=1.1, h=0.2), 1.2),
+    "curie_weiss_one_site": lambda: CurieWeissN(CurieWeiss(1, h=-0.3), 0.7),
+    "exact_h2": lambda: ExactH2(random_pairs(9), 1.2),
+    "exact_h2_one_site": lambda: ExactH2(random_pairs(1), 1.2),
+}
 LAYERED = CONVOLUTIONS | MASKED
 NETWORKS = LAYERED | MIXTURES
+H2ARNN = NESTED | OF_THE_MAGNETIZATION
+TRAINED = NETWORKS | H2ARNN
+ALL = TRAINED | FIXED
 
 
 def build(name):
     torch.manual_seed(sum(map(ord, name)))
-    net = NETWORKS[name]()
+    net = ALL[name]()
     with torch.no_grad():
         for parameter in net.parameters():
             parameter += 0.3 * torch.randn_like(parameter)
@@ -60,8 +107,13 @@ def one_torch_thread():
     torch.set_num_threads(1)
 
 
-@pytest.fixture(params=NETWORKS)
+@pytest.fixture(params=ALL)
 def net(request):
+    return build(request.param)
+
+
+@pytest.fixture(params=TRAINED)
+def trained(request):
     return build(request.param)
 
 

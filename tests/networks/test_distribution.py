@@ -87,8 +87,8 @@ def test_z2_symmetric_networks(net, all_states):
     assert same or not net.z2
 
 
-def test_gradients_in_double_precision(net, random_spins):
-    net.double()
+def test_gradients_in_double_precision(trained, random_spins):
+    net = trained.double()
     spins = random_spins(4, net.num_sites)
     names = [name for name, _ in net.named_parameters()]
 

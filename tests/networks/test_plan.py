@@ -5,7 +5,17 @@ import pytest
 import torch
 from scipy.special import log_expit, logsumexp
 
-from vanfast.networks import MADE, ConvPlan, Dense, MaskedPlan, MixturePlan, PixelCNN
+from vanfast.networks import (
+    MADE,
+    ConvPlan,
+    Dense,
+    MagnetizationPlan,
+    MaskedPlan,
+    MixturePlan,
+    NestPlan,
+    PixelCNN,
+    PrefixPlan,
+)
 
 
 def prelu(z, slope):
@@ -74,7 +84,40 @@ def mixture_by_loops(plan, spins):
     return np.array(logits)
 
 
-BY_LOOPS = {ConvPlan: conv_by_loops, MaskedPlan: masked_by_loops, MixturePlan: mixture_by_loops}
+def magnetization_by_loops(plan, spins):
+    return np.array([plan.logits[i, (spins[:i] > 0).sum()].item() for i in range(plan.num_sites)])
+
+
+def prefix_by_loops(plan, spins):
+    logits = []
+    for i in range(plan.num_sites):
+        prefix = sum(2**j for j in range(i) if spins[j] > 0)
+        logits.append(plan.logits[2**i - 1 + prefix].item())
+    return np.array(logits)
+
+
+def nest_by_loops(plan, spins):
+    J, weight, shift = array(plan.couplings), array(plan.weight), array(plan.shift)
+    logits = array(plan.bias).copy()
+    for i in range(plan.num_sites):
+        logits[i] += array(plan.direct)[i] * sum(J[s, i] * spins[s] for s in range(i))
+        for l in range(i + 1, plan.num_sites):
+            for e in range(2):
+                y = sum(J[s, l] * spins[s] for s in range(i))
+                for j in range(plan.nestings + 1):
+                    y = log_expit(shift[i, l, e, j] + weight[i, l, e, j] * y)
+                logits[i] += weight[i, l, e, plan.nestings + 1] * y
+    return logits
+
+
+BY_LOOPS = {
+    ConvPlan: conv_by_loops,
+    MagnetizationPlan: magnetization_by_loops,
+    MaskedPlan: masked_by_loops,
+    MixturePlan: mixture_by_loops,
+    NestPlan: nest_by_loops,
+    PrefixPlan: prefix_by_loops,
+}
 
 
 def test_plan_gives_the_logits(net, random_spins):
@@ -86,15 +129,18 @@ def test_plan_gives_the_logits(net, random_spins):
     np.testing.assert_allclose(net.logits(spins).detach().numpy(), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_plans_are_snapshots(net):
-    plan = net.plan()
+def tensors_of(plan):
+    if isinstance(plan, NestPlan):
+        return [plan.bias, plan.direct, plan.weight, plan.shift]
+    return [layer.weight for layer in plan.layers] if hasattr(plan, "layers") else [plan.logits]
+
+
+def test_plans_are_snapshots(trained):
+    plan = trained.plan()
     with torch.no_grad():
-        for parameter in net.parameters():
+        for parameter in trained.parameters():
             parameter += 1
-    tensors = [plan.logits] if isinstance(plan, MixturePlan) else [layer.weight for layer in plan.layers]
-    moved = net.plan()
-    others = [moved.logits] if isinstance(moved, MixturePlan) else [layer.weight for layer in moved.layers]
-    for tensor, other in zip(tensors, others, strict=True):
+    for tensor, other in zip(tensors_of(plan), tensors_of(trained.plan()), strict=True):
         assert not tensor.requires_grad
         assert tensor.is_contiguous()
         assert not tensor.numel() or not torch.equal(tensor, other) or not other.any()

@@ -117,8 +117,8 @@ class MagnetizationNetwork(Network):
         """Logits as in a `MagnetizationPlan`, float64 [N, N], differentiable: see `exact.forward_recursion`."""
         sites = torch.arange(self.num_sites, device=self.device)
         reached = sites[None, :] <= sites[:, None]
-        magnetization = (2 * sites[:, None] - sites[None, :]).to(self.dtype)  # [u, i]
-        return self._function(magnetization).T.double() * reached
+        magnetization = (2 * sites[:, None] - sites[None, :]).double()  # [u, i]
+        return self._function(magnetization).T * reached
 
     def plan(self) -> MagnetizationPlan:
         return MagnetizationPlan(self.num_sites, self.table().detach().contiguous())
@@ -156,7 +156,7 @@ class OneParameter(MagnetizationNetwork):
         self.weight = nn.Parameter(weight)
 
     def _function(self, magnetization: Tensor) -> Tensor:
-        return self.weight * magnetization
+        return self.weight.to(magnetization) * magnetization
 
     def config(self) -> dict[str, Any]:
         return {"class": "OneParameter", "N": self.num_sites}
@@ -180,7 +180,8 @@ class CurieWeissInf(MagnetizationNetwork):
         self.weight, self.sign_weight = nn.Parameter(values[:1].clone()), nn.Parameter(values[1:].clone())
 
     def _function(self, magnetization: Tensor) -> Tensor:
-        return self.weight * magnetization + self.sign_weight * magnetization.sign()
+        weight, sign_weight = self.weight.to(magnetization), self.sign_weight.to(magnetization)
+        return weight * magnetization + sign_weight * magnetization.sign()
 
     def config(self) -> dict[str, Any]:
         return {"class": "CurieWeissInf", "N": self.num_sites}

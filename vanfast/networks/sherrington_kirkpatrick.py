@@ -35,6 +35,7 @@ from vanfast.networks.base import Network, add_to_grad, snapshot
 from vanfast.networks.plan import LayerGradient, NestGradient, NestPlan
 
 STARTS = ("physics", "small")
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
 LINEAR = 8.0  # B of the nestings above
 CHUNK = 1 << 21  # fields u_il that are held at once
 KEPT = 1 << 24  # values that autograd may keep; beyond, chunks are evaluated once more in the backward pass
@@ -53,7 +54,7 @@ class SK(Network):
         sparse: keep for each site only the frontier: sites to come that have a neighbour among those drawn and that are
             joined to the site through sites to come. Of the others u_il is constant or cannot matter.
         learn_couplings: train the first layer as well; the start "small" then forgets the Hamiltonian's.
-        dtype: of the parameters, torch's default when None.
+        dtype: of the parameters and couplings, torch's default when None.
 
     Raises TypeError or ValueError for arguments out of range.
     """
@@ -62,6 +63,7 @@ class SK(Network):
     direct: nn.Parameter  # [N]
     weight: nn.Parameter  # [P, 2, k + 2], a row for each pair (i, l) in use, sorted
     shift: nn.Parameter  # [P, 2, k + 1]
+    _couplings: Tensor  # [N, N]
     first: nn.Parameter  # [N, N], where the couplings are learnt: they are its upper triangle
 
     def __init__(
@@ -86,13 +88,14 @@ class SK(Network):
             raise ValueError("z2 = True does not fit a Hamiltonian with fields: its energy changes when all spins flip")
         if sparse and learn_couplings:
             raise ValueError("sparse = True and learn_couplings = True exclude each other: learnt couplings join all")
-        if dtype is not None and dtype not in (torch.float32, torch.float64):
+        if dtype is not None and dtype not in DTYPES.values():
             raise ValueError(f"dtype = {dtype} must be torch.float32, torch.float64 or None")
-        self._made: tuple[tuple[torch.dtype, torch.device], Tensor] | None = None
-        dtype = dtype or torch.get_default_dtype()
+        self._made_in = dtype or torch.get_default_dtype()
         values = self._physics() if start == "physics" else self._small(seed)
         for name, value in values.items():
-            setattr(self, name, nn.Parameter(value.to(dtype)))
+            setattr(self, name, nn.Parameter(value.to(self._made_in)))
+        if not learn_couplings:
+            self.register_buffer("_couplings", self._exact_couplings.to(self._made_in, copy=True), persistent=False)
 
     @cached_property
     def _pairs(self) -> tuple[Tensor, Tensor]:
@@ -157,11 +160,7 @@ class SK(Network):
         if self.learn_couplings:
             upper = self.first.triu(1)
             return upper + upper.T
-        place = self.dtype, self.device
-        if self._made is None or self._made[0] != place:
-            with torch.inference_mode(False):
-                self._made = place, self._exact_couplings.to(dtype=place[0], device=place[1])
-        return self._made[1]
+        return self._couplings
 
     def logits(self, spins: Any) -> Tensor:
         return self._output(as_spins(spins, self.num_sites, device=self.device))
@@ -239,6 +238,7 @@ class SK(Network):
             "z2": self.z2,
             "sparse": self.sparse,
             "learn_couplings": self.learn_couplings,
+            "dtype": str(self._made_in).removeprefix("torch."),  # the precision of the couplings
         }
 
     @cached_property
@@ -248,7 +248,10 @@ class SK(Network):
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> SK:
         ham, rest = taken_out(arguments)
-        return cls(ham, **rest)
+        name = rest.pop("dtype", None)
+        if name not in DTYPES:
+            raise ValueError(f"dtype = {name!r} must be one of {', '.join(map(repr, DTYPES))}")
+        return cls(ham, **rest, dtype=DTYPES[name])
 
 
 def _nests(x: Tensor, J: Tensor, i: Tensor, l: Tensor, weight: Tensor, shift: Tensor, start: int, stop: int) -> Tensor:

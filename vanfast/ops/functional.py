@@ -45,7 +45,7 @@ def log_prob(net: Network, spins: Tensor | np.ndarray, precision: str = "fp32") 
         FloatingPointError: parameters that are not finite.
     """
     text = description.of_network(net)
-    parameters = list(net.parameters())
+    parameters = _parameters(net)
     rows = _configurations(spins).to(parameters[0].device)
     log_q: Tensor = torch.ops.vanfast.log_prob(parameters, text, rows, precision)
     return log_q
@@ -59,7 +59,15 @@ def energy(ham: Hamiltonian, spins: Tensor | np.ndarray) -> Tensor:
 
 
 def _detached(net: Network) -> list[Tensor]:
-    return [parameter.detach() for parameter in net.parameters()]
+    return [parameter.detach() for parameter in _parameters(net)]
+
+
+def _parameters(net: Network) -> list[Tensor]:
+    parameters: list[Tensor] = list(net.parameters())
+    if not parameters:
+        kind = type(net).__name__
+        raise ValueError(f"net = {kind} has no parameters that could be passed; use vanfast.Sampler and net.log_prob")
+    return parameters
 
 
 def _word(name: str, value: int) -> int:

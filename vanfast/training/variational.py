@@ -83,6 +83,8 @@ def train(
     )
     if not isinstance(ham, Hamiltonian):
         raise TypeError(f"ham must be a vanfast.hamiltonians.Hamiltonian, got {type(ham).__name__}")
+    if not any(parameter.requires_grad for parameter in net.parameters()):
+        raise ValueError(f"net has no parameters to train: {type(net).__name__}")
     if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
         raise ValueError(f"checkpoint_every must be an integer >= 1, got {checkpoint_every!r}")
     if resume and out is None:
