@@ -49,9 +49,10 @@ MAY_IMPORT = {
         "observables",
         "sampler",
         "saving",
+        "store",
     },
     "benchmarks": {"_cpu", "backends", "errors", "hamiltonians", "networks", "sampler", "training"},
-    "plots": {"errors", "hamiltonians", "training"},
+    "plots": {"_files", "errors", "hamiltonians", "training"},
     "demo": {
         *("benchmarks", "errors", "exact", "hamiltonians", "networks", "observables", "plots", "sampler", "saving"),
         *("store", "training"),

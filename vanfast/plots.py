@@ -1,14 +1,18 @@
-"""Figures: the course of a training, configurations, the histogram of energies. Needs matplotlib (Agg, no display)."""
+"""Figures: the course of a training, configurations, the histogram of energies, inferred couplings.
+
+Needs matplotlib (Agg, no display).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vanfast._files import replacing
 from vanfast.errors import MissingDependency
 
 if TYPE_CHECKING:
@@ -189,3 +193,34 @@ def summary_figure(
         energy_histogram(histogram, energy_per_site, weights, exact_energy)
         figure.savefig(path)
     return Path(path)
+
+
+def coupling_scatter(axes: Any, inferred: np.ndarray, truth: np.ndarray) -> None:
+    """Inferred against true couplings [N, N], a point for each pair, with the line on which both are equal."""
+    i, j = np.triu_indices(len(truth), 1)
+    x, y = truth[i, j], inferred[i, j]
+    reach = 1.08 * max(float(np.abs(x).max(initial=0)), 1e-12)
+    axes.plot([-reach, reach], [-reach, reach], color=EXACT, linewidth=1.0, linestyle=(0, (4, 2)))
+    axes.scatter(x, y, s=9, color=NETWORK, alpha=0.7, linewidth=0)
+    axes.set_xlabel("true J")
+    axes.set_ylabel("inferred J")
+
+
+def couplings_figure(path: str | os.PathLike[str], inferred: Mapping[str, np.ndarray], truth: np.ndarray) -> Path:
+    """Writes one figure with a scatter plot for each method; the title tells Delta_J."""
+    matplotlib, figure_type, canvas_type = _matplotlib()
+    columns = min(4, len(inferred))
+    rows = -(-len(inferred) // columns)
+    path = Path(path)
+    with matplotlib.rc_context(STYLE):
+        figure = figure_type(figsize=(3.4 * columns, 3.3 * rows), layout="constrained")
+        canvas_type(figure)
+        panels = figure.subplots(rows, columns, squeeze=False).flat
+        for axes in panels[len(inferred) :]:
+            axes.set_axis_off()
+        for axes, (method, J) in zip(panels, inferred.items(), strict=False):
+            coupling_scatter(axes, J, truth)
+            axes.set_title(f"{method}: Δ_J = {np.linalg.norm(J - truth) / len(truth):.3g}")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:] or "png")
+    return path
