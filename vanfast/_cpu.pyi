@@ -42,10 +42,23 @@ class Sampler:
     def log_prob(self, spins: np.ndarray, threads: int = 0) -> np.ndarray: ...
 
 def conv_sampler(
-    height: int, width: int, half_kernel: int, layers: list[dict[str, Any]], z2: bool, bf16: bool, isa: str
+    height: int,
+    width: int,
+    half_kernel: int,
+    layers: list[dict[str, Any]],
+    z2: bool,
+    bf16: bool,
+    isa: str,
+    prior: dict[str, np.ndarray] | None = None,
 ) -> Sampler: ...
 def masked_sampler(
-    num_sites: int, layers: list[dict[str, Any]], order: np.ndarray | None, z2: bool, bf16: bool, isa: str
+    num_sites: int,
+    layers: list[dict[str, Any]],
+    order: np.ndarray | None,
+    z2: bool,
+    bf16: bool,
+    isa: str,
+    prior: dict[str, np.ndarray] | None = None,
 ) -> Sampler: ...
 def mixture_sampler(log_weights: np.ndarray, logits: np.ndarray, z2: bool, isa: str) -> Sampler: ...
 def magnetization_sampler(logits: np.ndarray, z2: bool, isa: str) -> Sampler: ...

@@ -9,6 +9,7 @@
 #include <string>
 
 #include "common/philox.h"
+#include "cpu/bind_layers.h"
 #include "cpu/conv_gradient.h"
 #include "cpu/conv_scan.h"
 #include "cpu/dispatch.h"
@@ -27,58 +28,9 @@ using namespace vanfast::cpu;
 
 namespace {
 
-using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
-using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
-using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
-
-void require(bool ok, const std::string& message) {
-  if (!ok) throw std::invalid_argument(message);
-}
-
-// Layers come as dicts of arrays; `alive` keeps converted arrays until the engine has packed them.
-class LayerReader {
- public:
-  LayerReader(const py::dict& layer, std::vector<py::object>& alive) : layer_(layer), alive_(alive) {}
-
-  bool flag(const char* name) const { return layer_[name].cast<bool>(); }
-
-  const float* optional(const char* name, std::vector<py::ssize_t> shape) const {
-    if (layer_[name].is_none()) return nullptr;
-    const Floats array = layer_[name].cast<Floats>();
-    check(array, name, shape);
-    alive_.push_back(array);
-    return array.data();
-  }
-  const float* needed(const char* name, std::vector<py::ssize_t> shape) const {
-    require(!layer_[name].is_none(), std::string(name) + " is missing");
-    return optional(name, std::move(shape));
-  }
-  const int64_t* degrees(const char* name, py::ssize_t size, int sites) const {
-    const Indices array = layer_[name].cast<Indices>();
-    check(array, name, {size});
-    for (py::ssize_t i = 0; i < size; ++i)
-      require(array.data()[i] >= 0 && array.data()[i] < sites, std::string(name) + " must lie in [0, num_sites)");
-    alive_.push_back(array);
-    return array.data();
-  }
-  std::vector<py::ssize_t> shape(const char* name, int dimensions) const {
-    const py::array array = layer_[name].cast<py::array>();
-    require(array.ndim() == dimensions, std::string(name) + " must have " + std::to_string(dimensions) + " dimensions");
-    for (int d = 0; d < dimensions; ++d) require(array.shape(d) > 0, std::string(name) + " must not be empty");
-    return {array.shape(), array.shape() + dimensions};
-  }
-
- private:
-  static void check(const py::array& array, const char* name, const std::vector<py::ssize_t>& shape) {
-    require(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) == shape,
-            std::string(name) + " has the wrong shape");
-  }
-  const py::dict& layer_;
-  std::vector<py::object>& alive_;
-};
-
 std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, const std::vector<py::dict>& layers,
-                                      bool z2, bool bf16, const std::string& isa) {
+                                      bool z2, bool bf16, const std::string& isa,
+                                      const std::optional<py::dict>& prior) {
   require(height > 0 && width > 0 && half_kernel > 0, "height, width and half_kernel must be positive");
   require(!layers.empty(), "a network needs at least one layer");
   std::vector<py::object> alive;
@@ -108,26 +60,15 @@ std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, co
     spec.layers.push_back(s);
     in = out;
   }
+  spec.prior = read_prior(prior, height * width, alive);
   const Kernels& kernels = kernels_for(isa);
   return std::make_unique<Sampler>(make_conv_scan(spec, kernels, bf16), make_conv_gradient(spec, kernels), kernels,
                                    std::vector<int64_t>{}, z2);
 }
 
-std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) {
-  if (!order) return {};
-  std::vector<int64_t> values(order->data(), order->data() + order->size());
-  std::vector<bool> seen(sites, false);
-  require(static_cast<int>(values.size()) == sites, "order must have num_sites entries");
-  for (int64_t site : values) {
-    require(site >= 0 && site < sites && !seen[site], "order must be a permutation of 0 .. num_sites - 1");
-    seen[site] = true;
-  }
-  return values;
-}
-
 std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& layers,
-                                        const std::optional<Indices>& order, bool z2, bool bf16,
-                                        const std::string& isa) {
+                                        const std::optional<Indices>& order, bool z2, bool bf16, const std::string& isa,
+                                        const std::optional<py::dict>& prior) {
   require(sites > 0, "num_sites must be positive");
   require(!layers.empty(), "a network needs at least one layer");
   std::vector<py::object> alive;
@@ -165,6 +106,7 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
   require(in == sites, "the last layer must have num_sites units");
   for (int p = 0; p < sites; ++p)
     require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
+  spec.prior = read_prior(prior, sites, alive);
   const Kernels& kernels = kernels_for(isa);
   return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels,
                                    read_order(order, sites), z2);
@@ -355,9 +297,9 @@ void bind_sampler(py::module_& module) {
       .def_property_readonly("native_bf16", [](const Sampler& s) { return s.kernels().bf16 != nullptr; })
       .def_property_readonly("bytes_per_thread", [](const Sampler& s) { return s.bytes_per_thread(); });
   module.def("conv_sampler", &conv_sampler, py::arg("height"), py::arg("width"), py::arg("half_kernel"),
-             py::arg("layers"), py::arg("z2"), py::arg("bf16"), py::arg("isa"));
+             py::arg("layers"), py::arg("z2"), py::arg("bf16"), py::arg("isa"), py::arg("prior") = py::none());
   module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"),
-             py::arg("z2"), py::arg("bf16"), py::arg("isa"));
+             py::arg("z2"), py::arg("bf16"), py::arg("isa"), py::arg("prior") = py::none());
   module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"),
              py::arg("isa"));
   module.def("magnetization_sampler", &magnetization_sampler, py::arg("logits"), py::arg("z2"), py::arg("isa"));

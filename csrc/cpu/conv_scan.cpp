@@ -48,6 +48,7 @@ class ConvScan final : public Scan {
     if (depth_ > 1) build_first(spec.layers.front());
     for (int l = 1; l + 1 < depth_; ++l) build_hidden(spec.layers[l]);
     build_last(spec.layers.back());
+    if (spec.prior) prior_ = StarPrior(*spec.prior, kernels);
   }
 
   int num_sites() const override { return height_ * width_; }
@@ -78,6 +79,7 @@ class ConvScan final : public Scan {
     Buffer<float> gathered;           // first layer's taps
     Buffer<float> z, mixed, reach;    // one site: pre-activation, pointwise output, pushed contributions
     Buffer<Word> active;              // one site: input of a pointwise or the last layer
+    Buffer<float> fields;             // of the prior
     alignas(64) uint32_t words[4 * kLanes];
   };
 
@@ -117,6 +119,7 @@ class ConvScan final : public Scan {
   PackedMatrix last_;  // rows: sites reached in the own row, then 2k + 1 sites of each row below
   float last_bias_ = 0.0f;
   std::vector<float> last_slope_;
+  StarPrior prior_;
   std::vector<int> kept_;  // channels of each kept pre-activation
 };
 
@@ -192,7 +195,7 @@ int64_t ConvScan::workspace_bytes() const {
   int64_t words = (k_ + 1) * width_;
   for (const auto& h : hidden_) words += int64_t(k_ + 1) * width_ * h.site_words + int64_t(width_) * h.out;
   words += first_.columns() + 3 * int64_t(widest_) + last_.rows() + last_words_;
-  return words * kLanes * 4;
+  return (words * kLanes + prior_.values()) * 4;
 }
 
 ConvScan::Rows::Rows(const ConvScan& scan) {
@@ -202,6 +205,7 @@ ConvScan::Rows::Rows(const ConvScan& scan) {
   }
   logits.resize(size_t(scan.k_ + 1) * scan.width_ * kLanes);
   gathered.resize(size_t(scan.first_.columns()) * kLanes);
+  fields.resize(scan.prior_.values());
   z.resize(size_t(scan.widest_) * kLanes);
   mixed.resize(size_t(scan.widest_) * kLanes);
   reach.resize(size_t(scan.last_.rows()) * kLanes);
@@ -300,6 +304,7 @@ void ConvScan::push(const Group& group, const Word* input, int y, int x) const {
 
 void ConvScan::run_group(const Group& group) const {
   Rows& rows = group.rows;
+  prior_.begin(rows.fields.data());
   for (int y = 0; y < std::min(k_, height_); ++y) clear_logits(rows, y);
   for (int y = 0; y < height_; ++y) {
     if (y + k_ < height_) clear_logits(rows, y + k_);
@@ -315,7 +320,8 @@ void ConvScan::run_group(const Group& group) const {
         math_.activate(rows.z.data(), last_slope_.data(), last_in_, rows.active.data());
         push(group, rows.active.data(), y, x);
       }
-      const float* logit = rows.logits.data() + (size_t(y % (k_ + 1)) * width_ + x) * kLanes;
+      float* logit = rows.logits.data() + (size_t(y % (k_ + 1)) * width_ + x) * kLanes;
+      prior_.add(static_cast<int>(site), rows.fields.data(), logit);
       group.keep(kept, kept_units(kept), site, logit, 1);
       float* spin = group.spins + site * kLanes;
       if (group.tile.given) {
@@ -325,6 +331,7 @@ void ConvScan::run_group(const Group& group) const {
           kernels_.words(group.tile.seed, group.first_sample, static_cast<uint32_t>(site / 4), kSpinStream, rows.words);
         kernels_.draw(logit, rows.words + site % 4 * kLanes, spin, group.log_q);
       }
+      prior_.drawn(static_cast<int>(site), spin, rows.fields.data());
       if (depth_ == 1) push(group, reinterpret_cast<const Word*>(spin), y, x);
     }
   }

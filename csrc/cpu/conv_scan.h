@@ -1,10 +1,12 @@
 // PixelCNN: sites in raster order, block = lattice row.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "cpu/packing.h"
 #include "cpu/scan.h"
+#include "cpu/star_prior.h"
 
 namespace vanfast::cpu {
 
@@ -22,6 +24,7 @@ struct ConvLayerSpec {
 struct ConvSpec {
   int height, width, half_kernel;
   std::vector<ConvLayerSpec> layers;
+  std::optional<StarSpec> prior = {};
 };
 
 std::unique_ptr<Scan> make_conv_scan(const ConvSpec& spec, const Kernels& kernels, bool bf16);

@@ -87,6 +87,11 @@ struct Kernels {
   // sums += gradients with respect to bias, direct, coupling, and [pairs][nest_stride] as row.parameters are laid out;
   // those of couplings only where the groups have field_gradient.
   void (*nest_gradient)(const NestRow& row, int groups, const NestBackward* group, float* sums);
+  // Star prior: logit += 2 fields[site] + sum over pairs of 2 artanh(tanh couplings[k] tanh fields[later[k]]).
+  void (*star_logit)(const float* fields, int site, const int32_t* later, const float* couplings, int pairs,
+                     float* logit);
+  // fields[later[k]] += couplings[k] spin.
+  void (*star_update)(const float* spin, const int32_t* later, const float* couplings, int pairs, float* fields);
 };
 
 extern const Kernels kBaseKernels;

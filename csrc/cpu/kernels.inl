@@ -323,7 +323,7 @@ constexpr MatMul kFp32 = {false, false, false, 1, multiply<Fp32Step>, activate_f
 constexpr MatMul kRounded = {true, false, false, 1, multiply<Fp32Step>, activate_rounded};
 
 constexpr Kernels table(const char* name, const MatMul* bf16) {
-  return {name,       kFp32,          kRounded,          bf16,      words,     draw,          signs,
-          score,      logit_gradient, activate_backward, sum_lanes, correlate, mixture_logit, mixture_update,
-          nest_logit, nest_gradient};
+  return {name,       kFp32,          kRounded,          bf16,       words,     draw,          signs,
+          score,      logit_gradient, activate_backward, sum_lanes,  correlate, mixture_logit, mixture_update,
+          nest_logit, nest_gradient,  star_logit,        star_update};
 }

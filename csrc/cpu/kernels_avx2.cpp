@@ -22,6 +22,9 @@ typedef int32_t Ints __attribute__((vector_size(32)));
 static inline Ints truncate(__m256 x) { return __builtin_convertvector(x, Ints); }
 static inline uint32_t sign_bits(__m256 x) { return static_cast<uint32_t>(_mm256_movemask_ps(x)); }
 static inline __m256 minimum(__m256 a, __m256 b) { return _mm256_min_ps(a, b); }
+static inline __m256 capped_magnitude(__m256 x, __m256 cap) {
+  return _mm256_min_ps(_mm256_andnot_ps(_mm256_set1_ps(-0.0f), x), cap);
+}
 static inline __m256 lookup(const float* table, Bits index) {
   const __m256i i = reinterpret_cast<__m256i>(index);
   const __m256 low = _mm256_permutevar8x32_ps(_mm256_load_ps(table), i);
@@ -37,6 +40,8 @@ static inline float reduce(__m256 x) {
 #include "cpu/simd.inl"
 
 #include "cpu/nest.inl"
+
+#include "cpu/star.inl"
 
 #include "cpu/kernels.inl"
 

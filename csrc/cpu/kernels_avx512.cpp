@@ -24,6 +24,7 @@ typedef int32_t Ints __attribute__((vector_size(64)));
 static inline Ints truncate(__m512 x) { return __builtin_convertvector(x, Ints); }
 static inline uint32_t sign_bits(__m512 x) { return _mm512_movepi32_mask(reinterpret_cast<__m512i>(x)); }
 static inline __m512 minimum(__m512 a, __m512 b) { return _mm512_min_ps(a, b); }
+static inline __m512 capped_magnitude(__m512 x, __m512 cap) { return _mm512_range_ps(x, cap, 0x0a); }
 static inline __m512 lookup(const float* table, Bits index) {
   return _mm512_permutexvar_ps(reinterpret_cast<__m512i>(index), _mm512_load_ps(table));
 }
@@ -32,6 +33,8 @@ static inline float reduce(__m512 x) { return _mm512_reduce_add_ps(x); }
 #include "cpu/simd.inl"
 
 #include "cpu/nest.inl"
+
+#include "cpu/star.inl"
 
 #include "cpu/kernels.inl"
 

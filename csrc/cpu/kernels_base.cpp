@@ -27,6 +27,10 @@ static inline uint32_t sign_bits(Floats x) {
   return b[0] | b[1] << 1 | b[2] << 2 | b[3] << 3;
 }
 static inline Floats minimum(Floats a, Floats b) { return a < b ? a : b; }
+static inline Floats capped_magnitude(Floats x, Floats cap) {
+  const Floats a = reinterpret_cast<Floats>(reinterpret_cast<Bits>(x) & 0x7fffffffu);
+  return a < cap ? a : cap;
+}
 static inline Floats lookup(const float* table, Bits index) {
   return Floats{table[index[0] & 15], table[index[1] & 15], table[index[2] & 15], table[index[3] & 15]};
 }
@@ -35,6 +39,8 @@ static inline float reduce(Floats x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 #include "cpu/simd.inl"
 
 #include "cpu/nest.inl"
+
+#include "cpu/star.inl"
 
 #include "cpu/kernels.inl"
 

@@ -51,6 +51,7 @@ class MaskedScan final : public Scan {
     std::vector<Buffer<Word>> active;  // per layer but the last: [group][unit][kLanes], input of the next layer
     std::vector<Buffer<float>> z;      // per layer: [group][unit of the block][kLanes]
     Buffer<uint32_t> words;            // [group][4][kLanes]
+    Buffer<float> fields;              // of the prior: [group][prior's values]
   };
 
   // Units of the previous layer (spins for the first) that are finished before site p.
@@ -62,6 +63,7 @@ class MaskedScan final : public Scan {
     return l ? units.active[l - 1].data() + int64_t(g) * layers_[l - 1].units * kLanes
              : reinterpret_cast<const Word*>(tile.spins) + int64_t(g) * sites_ * kLanes;
   }
+  float* fields(Units& units, int g) const { return units.fields.data() + g * prior_.values(); }
   float* block_z(Units& units, int l, int g) const {
     return units.z[l].data() + int64_t(g) * widest_block_[l] * kLanes;
   }
@@ -73,6 +75,7 @@ class MaskedScan final : public Scan {
   int sites_, block_sites_;
   std::vector<Layer> layers_;
   std::vector<int> widest_block_;  // per layer
+  StarPrior prior_;
 };
 
 MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16)
@@ -121,15 +124,17 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
     }
     widest_block_.push_back(widest_block);
   }
+  if (spec.prior) prior_ = StarPrior(*spec.prior, kernels);
 }
 
 int64_t MaskedScan::workspace_bytes() const {
   int64_t words = 4;
   for (size_t l = 0; l < layers_.size(); ++l) words += layers_[l].units + widest_block_[l];
-  return words * groups_per_tile() * kLanes * 4;
+  return (words * kLanes + prior_.values()) * groups_per_tile() * 4;
 }
 
-MaskedScan::Units::Units(const MaskedScan& scan) : words(size_t(4) * kLanes * scan.groups_per_tile()) {
+MaskedScan::Units::Units(const MaskedScan& scan)
+    : words(size_t(4) * kLanes * scan.groups_per_tile()), fields(scan.prior_.values() * scan.groups_per_tile()) {
   for (size_t l = 0; l < scan.layers_.size(); ++l) {
     if (l + 1 < scan.layers_.size())
       active.emplace_back(size_t(scan.layers_[l].units) * scan.groups_per_tile() * kLanes);
@@ -166,6 +171,7 @@ void MaskedScan::finish_site(const Tile& tile, Units& units, int block, int p, i
       Word* active = units.active[l].data() + (int64_t(g) * layer.units + unit) * kLanes;
       math_.activate(z, layer.slope.empty() ? nullptr : layer.slope.data() + unit, count, active);
     }
+    if (l + 1 == static_cast<int>(layers_.size())) prior_.add(p, fields(units, g), z);
     if (tile.keep)
       std::memcpy(tile.keep[l] + (int64_t(g) * layer.units + unit) * kLanes, z, sizeof(float) * count * kLanes);
   }
@@ -174,6 +180,7 @@ void MaskedScan::finish_site(const Tile& tile, Units& units, int block, int p, i
 void MaskedScan::run(const Tile& tile, Workspace& workspace) const {
   Units& units = static_cast<Units&>(workspace);
   const int last = static_cast<int>(layers_.size()) - 1;
+  for (int g = 0; g < tile.groups; ++g) prior_.begin(fields(units, g));
   for (int block = 0; block_start(block) < sites_; ++block) {
     prefix(tile, units, block);
     for (int p = block_start(block); p < block_end(block); ++p)
@@ -184,13 +191,14 @@ void MaskedScan::run(const Tile& tile, Workspace& workspace) const {
         double* log_q = tile.log_q + g * kLanes;
         if (tile.given) {
           kernels_.score(logit, spin, log_q);
-          continue;
+        } else {
+          uint32_t* words = units.words.data() + g * 4 * kLanes;
+          if (p % 4 == 0)
+            kernels_.words(tile.seed, tile.first_sample + uint64_t(g) * kLanes, static_cast<uint32_t>(p / 4),
+                           kSpinStream, words);
+          kernels_.draw(logit, words + p % 4 * kLanes, spin, log_q);
         }
-        uint32_t* words = units.words.data() + g * 4 * kLanes;
-        if (p % 4 == 0)
-          kernels_.words(tile.seed, tile.first_sample + uint64_t(g) * kLanes, static_cast<uint32_t>(p / 4), kSpinStream,
-                         words);
-        kernels_.draw(logit, words + p % 4 * kLanes, spin, log_q);
+        prior_.drawn(p, spin, fields(units, g));
       }
   }
 }

@@ -1,10 +1,12 @@
 // Masked linear stacks (one layer, VAN dense with channels, MADE): block = consecutive sites in drawing order.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "cpu/packing.h"
 #include "cpu/scan.h"
+#include "cpu/star_prior.h"
 
 namespace vanfast::cpu {
 
@@ -22,6 +24,7 @@ struct MaskedLayerSpec {
 struct MaskedSpec {
   int num_sites;
   std::vector<MaskedLayerSpec> layers;
+  std::optional<StarSpec> prior = {};
 };
 
 // bf16 is rounding with float32 arithmetic here, on every set: pairs of units would straddle the sites of a block.

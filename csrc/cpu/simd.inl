@@ -36,15 +36,18 @@ static inline vf exp_negative(vf x) {
   return reinterpret_cast<vf>(reinterpret_cast<vi>(e) + (reinterpret_cast<vi>(shifted) << 23));
 }
 
-// ln(1 + e) = 2 artanh(e / (2 + e)) for 0 <= e <= 1, relative error below 2e-7.
-static inline vf log1p_unit(vf e) {
-  const vf s = e / (2.0f + e), u = s * s;
+// 2 artanh(s) for 0 <= s <= 1/3, relative error below 2e-7.
+static inline vf twice_artanh(vf s) {
+  const vf u = s * s;
   vf p = fused(splat(0.230788277f), u, splat(0.21742759f));
   p = fused(p, u, splat(0.28589372f));
   p = fused(p, u, splat(0.399997966f));
   p = fused(p, u, splat(0.666666666f));
   return fused(s * u, p, 2.0f * s);
 }
+
+// ln(1 + e) for 0 <= e <= 1, relative error below 2e-7.
+static inline vf log1p_unit(vf e) { return twice_artanh(e / (2.0f + e)); }
 
 // bf16 (round to nearest, ties to even) of finite x, still as a float.
 static inline vf round_bf16(vf x) {

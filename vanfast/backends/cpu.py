@@ -113,10 +113,10 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     from vanfast import _cpu
 
     if isinstance(plan, ConvPlan):
-        return _cpu.conv_sampler(*plan.shape, plan.half_kernel, _arrays(plan), z2, bf16, isa)
+        return _cpu.conv_sampler(*plan.shape, plan.half_kernel, _arrays(plan), z2, bf16, isa, _prior(plan))
     if isinstance(plan, MaskedPlan):
         order = None if plan.order is None else plan.order.numpy()
-        return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa)
+        return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa, _prior(plan))
     if isinstance(plan, MagnetizationPlan):
         return _cpu.magnetization_sampler(plan.logits.numpy(), z2, isa)
     if isinstance(plan, PrefixPlan):
@@ -133,6 +133,10 @@ def _arrays(plan: ConvPlan | MaskedPlan) -> list[dict[str, Any]]:
         {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in vars(layer).items()}
         for layer in plan.layers
     ]
+
+
+def _prior(plan: ConvPlan | MaskedPlan) -> dict[str, np.ndarray] | None:
+    return None if plan.prior is None else {name: tensor.numpy() for name, tensor in vars(plan.prior).items()}
 
 
 class CpuBackend(Backend):
@@ -160,8 +164,6 @@ class CpuBackend(Backend):
             return f"{kind} has no matrix products that could be rounded to bf16"
         if isinstance(plan, MagnetizationPlan | PrefixPlan):  # tables, in float64
             return None
-        if isinstance(plan, ConvPlan | MaskedPlan) and plan.prior is not None:
-            return "it has no kernel that adds a prior to the logits; backend 'reference' draws from it"
         if net.dtype != torch.float32:
             return f"its parameters are {net.dtype}; the engine computes in float32: net.float(), or another backend"
         return None

@@ -1,0 +1,104 @@
+// What the network bindings read from Python: layers as dicts of arrays, orders of sites, priors.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <algorithm>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "cpu/star_prior.h"
+
+namespace vanfast::cpu {
+
+namespace py = pybind11;
+
+using Floats = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Doubles = py::array_t<double, py::array::c_style | py::array::forcecast>;
+using Indices = py::array_t<int64_t, py::array::c_style | py::array::forcecast>;
+
+inline void require(bool ok, const std::string& message) {
+  if (!ok) throw std::invalid_argument(message);
+}
+
+// Layers come as dicts of arrays; `alive` keeps converted arrays until the engine has packed them.
+class LayerReader {
+ public:
+  LayerReader(const py::dict& layer, std::vector<py::object>& alive) : layer_(layer), alive_(alive) {}
+
+  bool flag(const char* name) const { return layer_[name].cast<bool>(); }
+
+  const float* optional(const char* name, std::vector<py::ssize_t> shape) const {
+    if (layer_[name].is_none()) return nullptr;
+    const Floats array = layer_[name].cast<Floats>();
+    check(array, name, shape);
+    alive_.push_back(array);
+    return array.data();
+  }
+  const float* needed(const char* name, std::vector<py::ssize_t> shape) const {
+    require(!layer_[name].is_none(), std::string(name) + " is missing");
+    return optional(name, std::move(shape));
+  }
+  const int64_t* degrees(const char* name, py::ssize_t size, int sites) const {
+    const Indices array = layer_[name].cast<Indices>();
+    check(array, name, {size});
+    for (py::ssize_t i = 0; i < size; ++i)
+      require(array.data()[i] >= 0 && array.data()[i] < sites, std::string(name) + " must lie in [0, num_sites)");
+    alive_.push_back(array);
+    return array.data();
+  }
+  std::vector<py::ssize_t> shape(const char* name, int dimensions) const {
+    const py::array array = layer_[name].cast<py::array>();
+    require(array.ndim() == dimensions, std::string(name) + " must have " + std::to_string(dimensions) + " dimensions");
+    for (int d = 0; d < dimensions; ++d) require(array.shape(d) > 0, std::string(name) + " must not be empty");
+    return {array.shape(), array.shape() + dimensions};
+  }
+
+ private:
+  static void check(const py::array& array, const char* name, const std::vector<py::ssize_t>& shape) {
+    require(std::vector<py::ssize_t>(array.shape(), array.shape() + array.ndim()) == shape,
+            std::string(name) + " has the wrong shape");
+  }
+  const py::dict& layer_;
+  std::vector<py::object>& alive_;
+};
+
+// order[p] is the raster index of the p-th drawn site; nothing means raster order.
+inline std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) {
+  if (!order) return {};
+  std::vector<int64_t> values(order->data(), order->data() + order->size());
+  std::vector<bool> seen(sites, false);
+  require(static_cast<int>(values.size()) == sites, "order must have num_sites entries");
+  for (int64_t site : values) {
+    require(site >= 0 && site < sites && !seen[site], "order must be a permutation of 0 .. num_sites - 1");
+    seen[site] = true;
+  }
+  return values;
+}
+
+// The plan's prior, a dict of its arrays, which `alive` keeps; or None.
+inline std::optional<StarSpec> read_prior(const std::optional<py::dict>& prior, int sites,
+                                          std::vector<py::object>& alive) {
+  if (!prior) return {};
+  const Doubles fields = (*prior)["fields"].cast<Doubles>(), couplings = (*prior)["couplings"].cast<Doubles>();
+  const Indices start = (*prior)["start"].cast<Indices>(), earlier = (*prior)["sites"].cast<Indices>();
+  require(fields.ndim() == 1 && fields.size() == sites, "prior: fields must be [num_sites]");
+  require(start.ndim() == 1 && start.size() == sites + 1, "prior: start must be [num_sites + 1]");
+  require(earlier.ndim() == 1 && couplings.ndim() == 1 && couplings.size() == earlier.size(),
+          "prior: sites and couplings must have an entry for each pair");
+  require(start.data()[0] == 0 && start.data()[sites] == earlier.size() &&
+              std::is_sorted(start.data(), start.data() + sites + 1),
+          "prior: start must go from 0 to the number of pairs and not decrease");
+  for (int l = 0; l < sites; ++l)
+    for (int64_t k = start.data()[l], least = 0; k < start.data()[l + 1]; least = earlier.data()[k++] + 1)
+      require(earlier.data()[k] >= least && earlier.data()[k] < l, "prior: sites must ascend and lie before their own");
+  for (const py::object& array : {py::object(fields), py::object(couplings), py::object(start), py::object(earlier)})
+    alive.push_back(array);
+  return StarSpec{sites, fields.data(), start.data(), earlier.data(), couplings.data()};
+}
+
+}  // namespace vanfast::cpu
