@@ -59,6 +59,7 @@ class Sampler:
         self.net, self.ham, self.precision, self.threads, self.isa = net, ham, precision, threads, isa
         self._backend = backends.choose(backend, net.device)
         self._program: backends.Program | None = None
+        self._state: dict[str, torch.Tensor] | None = None
         if reason := self._backend.unavailable():
             raise BackendUnavailable(f"backend {self._backend.name!r} cannot run here: {reason}")
         self.refresh()
@@ -81,19 +82,19 @@ class Sampler:
                 raise FloatingPointError(f"the network's parameter {name} holds values that are not finite")
         if self._program is None or not self._program.load(self.net):
             self._program = self._backend.compile(self.net, self.precision, self.threads, self.isa)
-        self._state = state
+        self._state, self._prior = state, self.net.prior
 
     def forget(self) -> None:
         """Says that the program was given other weights meanwhile: it takes the network's at the next call."""
-        self._state = {}
+        self._state = None
 
     @property
     def program(self) -> backends.Program:
         """The network's present parameters, compiled."""
         state = self.net.state_dict()
         # Values are compared, not version counters: these do not move when a parameter's .data is written to.
-        pairs = [(known, state[name]) for name, known in self._state.items()]
-        if self._program is None or not pairs or not _same(pairs):
+        known, moved = self._state, self.net.prior is not self._prior
+        if self._program is None or known is None or moved or not _same([(known[name], state[name]) for name in known]):
             self.refresh()
         assert self._program is not None
         return self._program

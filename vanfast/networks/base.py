@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from vanfast._spins import as_spins
-from vanfast.networks._system import from_description
+from vanfast.networks._system import as_beta, from_description
 from vanfast.networks.layers import LinearLayer
 from vanfast.networks.plan import LayerGradient, NestGradient, Plan
 from vanfast.networks.prior import StarPrior
@@ -31,6 +31,7 @@ class Network(nn.Module, ABC):
     num_sites: int
     shape: tuple[int, ...]
     z2: bool
+    prior: StarPrior | None = None
 
     def __init__(self, shape: tuple[int, ...], z2: bool) -> None:
         super().__init__()
@@ -80,6 +81,14 @@ class Network(nn.Module, ABC):
     def from_arguments(cls, arguments: dict[str, Any]) -> Network:
         """The network of a `config()` without its class name."""
         return cls(**arguments)
+
+    def follow(self, beta: float) -> None:
+        """What training calls where a ladder comes to its next inverse temperature: a network whose parameters stand
+        for beta times something moves there; others stay as they are."""
+
+    def take_up(self, config: dict[str, Any]) -> bool:
+        """Whether parameters that were stored with `config` are those of this network; it then goes on from them."""
+        return self.config() == config
 
     def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         """Adds gradients with respect to the tensors of `plan()`, layer by layer, to the parameters' `.grad`.
@@ -132,7 +141,6 @@ class LayeredNetwork(Network):
     """A stack of masked layers; to its logits those of a prior may be added, which has no parameters."""
 
     steps: nn.ModuleList
-    prior: StarPrior | None = None
 
     @property
     def stack(self) -> list[Step]:
@@ -160,8 +168,19 @@ class LayeredNetwork(Network):
         if self.prior is None:
             raise ValueError(f"this {type(self).__name__} has no prior, so no temperature: prior = 'star' gives it one")
         twin = copy.deepcopy(self)
-        twin.prior = self.prior.at(beta)
+        twin.follow(beta)
         return twin
+
+    def follow(self, beta: float) -> None:
+        """Moves the prior, if there is one, to another inverse temperature."""
+        if self.prior is not None and beta != self.prior.beta:
+            self.prior = self.prior.at(beta)
+
+    def take_up(self, config: dict[str, Any]) -> bool:
+        if self.prior is None or {**config, "beta": self.prior.beta} != self.config():
+            return super().take_up(config)
+        self.follow(as_beta(config.get("beta")))
+        return True
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> LayeredNetwork:

@@ -50,11 +50,14 @@ class StarPrior:
         if order is not None and not torch.equal(order.sort()[0].cpu(), torch.arange(ham.num_sites)):
             raise ValueError(f"order must hold each of 0 .. {ham.num_sites - 1}, the sites of ham, once")
         self._plan = _plan(ham, self.beta, None if order is None else order.cpu().numpy())
+        self._described: dict[str, Any] | None = None
         self._blocks: dict[tuple[torch.dtype, torch.device], Blocks] = {}
 
     def at(self, beta: float) -> StarPrior:
         """The same star at another inverse temperature."""
-        return StarPrior(self.ham, beta, self.order)
+        other = StarPrior(self.ham, beta, self.order)
+        other._described = self._described
+        return other
 
     def plan(self) -> StarPriorPlan:
         """What backends compile: float64 tensors on the CPU, which nobody may change."""
@@ -62,7 +65,9 @@ class StarPrior:
 
     def config(self) -> dict[str, Any]:
         """The constructor arguments of a network that has this prior, as JSON values."""
-        return {"prior": "star", "hamiltonian": described(self.ham), "beta": self.beta}
+        if self._described is None:
+            self._described = described(self.ham)
+        return {"prior": "star", "hamiltonian": self._described, "beta": self.beta}
 
     @torch.no_grad()
     def logits(self, spins: Tensor, dtype: torch.dtype) -> Tensor:
