@@ -11,7 +11,7 @@ namespace vanfast::cpu {
 class LogitTable {
  public:
   LogitTable() = default;
-  explicit LogitTable(size_t entries) : thresholds_(entries), terms_(entries) {}
+  explicit LogitTable(size_t entries) : rules_(entries), log_q_(entries) {}
 
   void set(size_t entry, double logit);
   // One site of kLanes samples: entry first + index[lane]. index[lane] += step where the spin is up.
@@ -19,14 +19,13 @@ class LogitTable {
   void score(size_t first, uint32_t step, const float* spin, uint32_t* index, double* log_q) const;
   void logits(size_t first, const uint32_t* index, float* logit) const;
 
-  int64_t bytes() const { return int64_t(thresholds_.size()) * int64_t(sizeof(uint32_t) + sizeof(Terms)); }
-
  private:
-  struct Terms {
-    double majority, logit;  // ln sigma(|logit|); the other outcome's is less by |logit|
+  struct LogQ {
+    double down, up;
   };
-  std::vector<uint32_t> thresholds_;  // floor(sigma(-|logit|) 2^32)
-  std::vector<Terms> terms_;
+  // Low half: floor(sigma(-|logit|) 2^32), the draw's threshold; bit 32: the majority is up.
+  std::vector<uint64_t> rules_;
+  std::vector<LogQ> log_q_;
 };
 
 }  // namespace vanfast::cpu

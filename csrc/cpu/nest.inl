@@ -1,6 +1,6 @@
 // Nested log-sigmoids in terms of simd.inl; included once per instruction set, inside that set's namespace, which gives
-// besides: minimum(a, b), b where either is not a number; lookup(table of 16, index), by the index's four low bits; and
-// reduce(v), the sum of a vector's entries.
+// besides: minimum(a, b), b where either is not a number; capped_magnitude(x, cap), the cap where x is not a number;
+// lookup(table of 16, index), by the index's four low bits; and reduce(v), the sum of a vector's entries.
 
 struct LogSigmoid {
   vf value, slope;  // slope = d ln sigma(z) / dz = sigma(-z)
@@ -12,7 +12,7 @@ struct Piece {
 };
 
 static inline Piece log_sigmoid_piece(vf z) {
-  const vf t = minimum(magnitude(z), splat(kLogSigmoidEnd));
+  const vf t = capped_magnitude(z, splat(kLogSigmoidEnd));
   const vu v = reinterpret_cast<vu>(fused(t, splat(1.0f / kLogSigmoidScale), splat(1.0f)));
   return {v >> 21, reinterpret_cast<vf>(v) - reinterpret_cast<vf>(v & 0xffe00000u)};
 }

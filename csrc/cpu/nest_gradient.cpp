@@ -18,7 +18,7 @@ namespace vanfast::cpu {
 
 namespace {
 
-constexpr int kRun = 4;     // groups of one run
+constexpr int kRun = 8;     // groups of one run
 constexpr int kBlock = 32;  // sites of one product
 
 class NestGradient final : public Gradient {
