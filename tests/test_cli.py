@@ -148,6 +148,11 @@ def test_couplings_from_a_file(capsys, tmp_path):
         (["--model", "curie-weiss", "--N", "5", "--field", "0.1"], ["--net", "factorised"], "Factorised", 5),
         (["--model", "ising-cubic", "--L", "2"], ["--net", "mixture", "--components", "3"], "BernoulliMixture", 8),
         (["--model", "ising-triangular", "--shape", "2x3"], ["--residual", "--no-bias"], "PixelCNN", 6),
+        (["--model", "sk", "--N", "7"], ["--net", "sk", "--z2"], "SK", 7),
+        (["--model", "sk", "--N", "7"], ["--net", "sk", "--k", "2", "--start", "small", "--learn-couplings"], "SK", 7),
+        (["--model", "ising-square", "--L", "3", "--field", "0.1"], ["--net", "sk", "--k", "0", "--sparse"], "SK", 9),
+        (["--model", "curie-weiss", "--N", "6"], ["--net", "curie-weiss-inf"], "CurieWeissInf", 6),
+        (["--model", "curie-weiss", "--N", "6"], ["--net", "one-parameter"], "OneParameter", 6),
         (
             ["--model", "edwards-anderson", "--L", "3", "--disorder", "gaussian", "--model-seed", "4"],
             ["--net", "dense", "--depth", "2", "--width", "2"],
@@ -168,6 +173,16 @@ def test_every_model_and_network(capsys, tmp_path, system, net, kind, sites):
     run = load_run(tmp_path / "r")
     assert type(run.net).__name__ == kind
     assert run.net.num_sites == sites
+
+
+def test_a_nested_network_goes_along_a_ladder(capsys, tmp_path):
+    system = ["--model", "sk", "--N", "7", "--net", "sk"]
+    words = ["train", *system, "--beta", "0.5", "0.9", "--batch", "50", "-o", tmp_path / "r", "--quiet"]
+    assert call(capsys, *words, "--steps", "3", "3")[0] == 0
+    assert load_run(tmp_path / "r").net.beta == 0.9
+    assert call(capsys, *words, "--steps", "3", "5", "--resume")[0] == 0
+    assert call(capsys, "train", "-o", tmp_path / "r", "--steps", "3", "6", "--resume", "--quiet")[0] == 0
+    assert load_run(tmp_path / "r").step == 9
 
 
 def test_resume_takes_over_the_stored_run(capsys, tmp_path):
@@ -233,6 +248,9 @@ def test_ctrl_c_saves_and_resuming_is_exact(capsys, tmp_path, signum):
         (["train", "--model", "ising-square", "--beta", "1", "-o", "x"], "needs either --L or --shape"),
         (["train", "--model", "sk", "--beta", "1", "-o", "x"], "--model sk needs --N"),
         (["train", "--model", "sk", "--N", "4", "--net", "pixelcnn", "--beta", "1", "-o", "x"], "two-dimensional"),
+        (["train", *SYSTEM, "--net", "one-parameter", "--beta", "1", "-o", "x"], "is for --model curie-weiss"),
+        (["train", *SYSTEM, "--net", "made", "--k", "1", "--beta", "1", "-o", "x"], "--net made does not take --k"),
+        (["train", *SYSTEM, "--net", "one-parameter", "--z2", "--beta", "1", "-o", "x"], "it takes no options"),
         (["train", *SYSTEM, "--field", "0.1", "--z2", "--beta", "1", "-o", "x"], "does not fit a system with a field"),
         (["train", *SYSTEM, "--shape", "4", "--beta", "1", "-o", "x"], "needs either --L or --shape"),
         (["train", "--model", "ising", "--beta", "1", "-o", "x"], "ising-square"),

@@ -115,6 +115,47 @@ def test_a_trained_network_moves_too(all_states):
     assert kl(net.at(1.0), ham, 1.0, states) < 0.5 * kl(net, ham, 1.0, states)
 
 
+def test_a_ladder_takes_the_network_along(all_states, tmp_path):
+    ham, states, ladder = SherringtonKirkpatrick(8, seed=4), all_states(8), (0.5, 0.8, 1.2)
+    common = {"batch": 200, "seed": 1, "learning_rate": 2e-3, "progress": False}
+
+    def excess(follows):
+        net = SK(ham, 0.5)
+        if not follows:
+            net.follow = lambda beta: None
+        vf.train(net, ham, ladder, steps=15, **common)
+        assert net.beta == (1.2 if follows else 0.5)
+        return kl(net, ham, 1.2, states)
+
+    assert excess(True) < 0.1 * excess(False)
+    whole = vf.train(SK(ham, 0.5), ham, ladder, steps=15, out=tmp_path / "whole", **common).net
+    assert (vf.load(tmp_path / "whole").beta, vf.load(tmp_path / "whole" / "beta-0.8").beta) == (1.2, 0.8)
+
+    def stop_after(step):
+        def callback(record):
+            if record.step == step - 1:
+                raise RuntimeError("stop")
+
+        return callback
+
+    for step in (15, 20):  # between two temperatures, and within one
+        out, rest = tmp_path / f"after-{step}", {"steps": 15, "checkpoint_every": step, **common}
+        with pytest.raises(RuntimeError, match="stop"):
+            vf.train(SK(ham, 0.5), ham, ladder, out=out, callback=stop_after(step), **rest)
+        resumed = vf.train(SK(ham, 0.5), ham, ladder, out=out, resume=True, **rest).net
+        assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+        with pytest.raises(ValueError, match="net differs"):
+            vf.train(SK(ham, 0.5, k=2), ham, ladder, out=out, resume=True, **rest)
+
+
+def test_what_does_not_stand_for_beta_stays(random_spins):
+    net, spins = SK(SherringtonKirkpatrick(6), 0.5, start="small", seed=1), random_spins(4, 6)
+    before = net.log_prob(spins)
+    net.follow(1.0)
+    assert torch.equal(net.log_prob(spins), before)
+    assert net.beta == 0.5
+
+
 def reaches(ham):
     """The frontier by its definition, with a search of its own for every site."""
     J, N = ham.to_dense() != 0, ham.num_sites

@@ -11,8 +11,9 @@ import numpy as np
 
 from vanfast import networks
 from vanfast.cli.parser import integer, seed, sides
-from vanfast.hamiltonians import Hamiltonian, IsingSquare, IsingTriangular
+from vanfast.hamiltonians import CurieWeiss, Hamiltonian, IsingSquare, IsingTriangular
 from vanfast.networks import Network
+from vanfast.networks.sherrington_kirkpatrick import STARTS
 
 # network -> its options
 _TAKES: dict[str, tuple[str, ...]] = {
@@ -21,8 +22,14 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "made": ("hidden", "no_bias", "z2"),
     "factorised": ("z2",),
     "mixture": ("components", "z2"),
+    "sk": ("k", "start", "sparse", "learn_couplings", "z2"),
+    "curie-weiss-inf": (),
+    "one-parameter": (),
 }
-_OPTIONS = ("depth", "width", "half_kernel", "hidden", "components", "residual", "no_bias", "z2")
+_OPTIONS = (
+    *("depth", "width", "half_kernel", "hidden", "components", "residual", "no_bias", "z2"),
+    *("k", "start", "sparse", "learn_couplings"),
+)
 
 
 def add_network_options(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +53,12 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--residual", action="store_true", default=None, help="residual blocks")
     group.add_argument("--no-bias", action="store_true", default=None, help="no biases")
     group.add_argument("--z2", action="store_true", default=None, help="symmetrise under the flip of all spins")
+    group.add_argument("--k", type=integer(0), metavar="K", help="nestings of sk: 0 RS, 1 1RSB (default), 2 2RSB ...")
+    group.add_argument(
+        "--start", choices=STARTS, help="of sk: from the couplings (default), or near zero as in the paper"
+    )
+    group.add_argument("--sparse", action="store_true", default=None, help="sk: only the frontier of a sparse graph")
+    group.add_argument("--learn-couplings", action="store_true", default=None, help="sk: train the first layer too")
     group.add_argument("--net-seed", type=seed, metavar="S", help="seed of the initial parameters (default: --seed)")
 
 
@@ -54,19 +67,24 @@ def names_a_network(arguments: argparse.Namespace) -> bool:
     return any(getattr(arguments, option) is not None for option in (*_OPTIONS, "net", "net_seed"))
 
 
-def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: int) -> Network:
-    """A fresh network for `ham`; ValueError says which option does not fit and which ones do."""
+def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: int, beta: float) -> Network:
+    """A fresh network for `ham`, one that starts from physics at `beta`; ValueError says which option does not fit and
+    which ones do."""
     name = arguments.net or ("pixelcnn" if _is_uniform(ham) else "dense")
     for option in _OPTIONS:
         if getattr(arguments, option) is not None and option not in _TAKES[name]:
             fitting = ", ".join("--" + other.replace("_", "-") for other in _TAKES[name])
-            raise ValueError(f"--net {name} does not take --{option.replace('_', '-')}; it takes {fitting}")
+            raise ValueError(
+                f"--net {name} does not take --{option.replace('_', '-')}; it takes {fitting or 'no options'}"
+            )
     if arguments.z2 and not ham.is_z2_symmetric:
         raise ValueError("--z2 does not fit a system with a field, whose energy changes when all spins flip")
     common = {
         "z2": bool(arguments.z2),
         "seed": default_seed if arguments.net_seed is None else arguments.net_seed,
     }
+    if name == "sk":
+        return _sk(arguments, ham, beta, common)
     return _MAKERS[name](arguments, ham, common)
 
 
@@ -117,10 +135,38 @@ def _mixture(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, 
     return networks.BernoulliMixture(ham.num_sites, arguments.components or 8, **common)
 
 
+def _sk(arguments: argparse.Namespace, ham: Hamiltonian, beta: float, common: dict[str, Any]) -> Network:
+    return networks.SK(
+        ham,
+        beta,
+        k=1 if arguments.k is None else arguments.k,
+        start=arguments.start or "physics",
+        sparse=bool(arguments.sparse),
+        learn_couplings=bool(arguments.learn_couplings),
+        **common,
+    )
+
+
+def _of_the_magnetization(name: str, make: Callable[..., Network], ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    if not isinstance(ham, CurieWeiss) or ham.h != 0:
+        raise ValueError(f"--net {name} is for --model curie-weiss without a field, this system is {ham.describe()}")
+    return make(ham.num_sites, seed=common["seed"])
+
+
+def _curie_weiss_inf(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    return _of_the_magnetization("curie-weiss-inf", networks.CurieWeissInf, ham, common)
+
+
+def _one_parameter(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    return _of_the_magnetization("one-parameter", networks.OneParameter, ham, common)
+
+
 _MAKERS: dict[str, Callable[[argparse.Namespace, Hamiltonian, dict[str, Any]], Network]] = {
     "pixelcnn": _pixelcnn,
     "dense": _dense,
     "made": _made,
     "factorised": _factorised,
     "mixture": _mixture,
+    "curie-weiss-inf": _curie_weiss_inf,
+    "one-parameter": _one_parameter,
 }

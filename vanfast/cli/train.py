@@ -98,14 +98,15 @@ def run(arguments: argparse.Namespace) -> int:
         settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}
         ham = system_of(arguments) if names_a_system(arguments) else stored.hamiltonian
         first_seed = settings["seed"] if arguments.seed is None else arguments.seed
-        net = network_of(arguments, ham, first_seed) if names_a_network(arguments) else stored.net
+        first_beta = (arguments.beta or settings["beta"])[0]
+        net = network_of(arguments, ham, first_seed, first_beta) if names_a_network(arguments) else stored.net
     else:
         if arguments.beta is None:
             if arguments.resume:
                 raise ValueError(f"--resume: no run in {arguments.out}; to start one give --beta and a system")
             raise ValueError("--beta is required, one inverse temperature or several")
         ham = system_of(arguments)
-        net = network_of(arguments, ham, arguments.seed or 0)
+        net = network_of(arguments, ham, arguments.seed or 0, arguments.beta[0])
     for option, (name, _) in _SETTINGS.items():
         if getattr(arguments, option) is not None:
             settings[name] = getattr(arguments, option)

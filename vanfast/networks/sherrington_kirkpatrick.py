@@ -138,8 +138,8 @@ class SK(Network):
         return star.triu(1).sum(1)
 
     def at(self, beta: float) -> SK:
-        """This network moved to another inverse temperature: direct, bias, w_0 and b_0, which stand for 2 beta times
-        something, are rescaled; a copy. Of the physics start it makes the physics start there.
+        """A copy of this network moved to another inverse temperature: direct, bias, w_0 and b_0, which stand for
+        2 beta times something, are rescaled. Of the physics start it makes the physics start there.
 
         Raises ValueError for a network that started otherwise.
         """
@@ -147,13 +147,26 @@ class SK(Network):
         if self.start != "physics":
             raise ValueError(f"start = {self.start!r}: only what began at the physics start can move in temperature")
         twin = copy.deepcopy(self)
-        ratio, twin.beta = beta / self.beta, beta
-        with torch.no_grad():
-            for value in (twin.direct, twin.weight[:, :, 0], twin.shift[:, :, 0]):
-                value *= ratio
-            before, after = self._closed(self.beta).to(twin.bias), self._closed(beta).to(twin.bias)
-            twin.bias.copy_((twin.bias - before) * ratio + after)
+        twin.follow(beta)
         return twin
+
+    def follow(self, beta: float) -> None:
+        """Moves this network as `at` does, if it began at the physics start."""
+        if self.start != "physics" or beta == self.beta:
+            return
+        ratio = beta / self.beta
+        with torch.no_grad():
+            for value in (self.direct, self.weight[:, :, 0], self.shift[:, :, 0]):
+                value *= ratio
+            before, after = self._closed(self.beta).to(self.bias), self._closed(beta).to(self.bias)
+            self.bias.copy_((self.bias - before) * ratio + after)
+        self.beta = beta
+
+    def take_up(self, config: dict[str, Any]) -> bool:
+        if {**config, "beta": self.beta} != self.config():
+            return False
+        self.beta = as_beta(config.get("beta"))
+        return True
 
     def couplings(self) -> Tensor:
         """The first layer: symmetric [N, N] with zero diagonal."""

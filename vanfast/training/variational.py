@@ -146,7 +146,7 @@ class _Trainer:
     def _check_same_run(self, state: Checkpoint, path: Path) -> None:
         run = self.run
         Settings.from_json(state.settings).continued_by(run.settings)
-        if state.network != run.net.config():
+        if not run.net.take_up(state.network):
             raise ValueError(f"net differs from the stored run's: {run.net.config()} against {state.network} in {path}")
         for name, value in run.net.state_dict().items():
             if name not in state.parameters or state.parameters[name].dtype != value.dtype:
@@ -262,6 +262,8 @@ class _Trainer:
         rung, inside = settings.rung(step)
         if inside == 0 and rung > 0:
             self.schedule.restart()
+            if settings.anneal is None:  # beta jumps
+                self.run.net.follow(settings.beta[rung])
         return settings.beta_at(step), settings.learning_rate * self.schedule.factor(step, settings.total_steps)
 
     def _finish(
