@@ -10,7 +10,7 @@ import torch
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
-    from vanfast.networks.plan import LayerGradient
+    from vanfast.networks.plan import LayerGradient, NestGradient
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 
@@ -23,8 +23,9 @@ class Kept(ABC):
     energy: torch.Tensor | None
 
     @abstractmethod
-    def gradient(self, weight: torch.Tensor) -> list[LayerGradient]:
-        """Gradient of sum_n weight[n] ln q(s_n) with respect to the plan's tensors, for `Network.add_gradient`.
+    def gradient(self, weight: torch.Tensor) -> list[LayerGradient] | list[NestGradient]:
+        """Gradient of sum_n weight[n] ln q(s_n) with respect to the plan's tensors, for `Network.add_gradient`: an
+        entry for each layer, one for a NestPlan, and one for a MagnetizationPlan, with its table as weight.
 
         weight: float64 [count]. Only the backward pass is computed. In bf16 it is the straight-through gradient: of the
         float32 network, at the pre-activations that the rounded one had. On a GPU the operands of its products are

@@ -44,7 +44,8 @@ class CpuProgram(Program):
     @property
     def bytes_per_thread(self) -> int:
         """Memory that each thread holds while it samples, whatever the number of samples: k + 1 rows of activations of
-        every hidden layer of a convolution, all units of a dense network, and the spins of its tile."""
+        every hidden layer of a convolution, all units of a dense network, the fields of a nest network, and the spins
+        of its tile."""
         return self._engine.bytes_per_thread
 
     def sample(
@@ -122,8 +123,9 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     if isinstance(plan, PrefixPlan):
         return _cpu.prefix_sampler(plan.logits.numpy(), z2, isa)
     if isinstance(plan, NestPlan):
-        tensors = (plan.couplings, plan.bias, plan.direct, plan.weight, plan.shift)
-        return _cpu.nest_sampler(*(tensor.numpy() for tensor in tensors), plan.learn_couplings, z2, isa)
+        couplings, bias, direct = plan.couplings.numpy(), plan.bias.numpy(), plan.direct.numpy()
+        weight, shift = plan.weight.numpy(), plan.shift.numpy()
+        return _cpu.nest_sampler(couplings, bias, direct, weight, shift, plan.learn_couplings, z2, isa)
     return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, isa)
 
 
@@ -143,7 +145,8 @@ class CpuBackend(Backend):
     """The C++ engine on the instruction sets of `vanfast._cpu.isas()`, by default the last of them.
 
     In fp32 AVX2 and AVX-512 give the same bytes; "base", which has no fused multiply-add, rounds differently, and in
-    bf16 every set does.
+    bf16 every set does. Tabulated conditionals (MagnetizationPlan, PrefixPlan) are drawn and scored in float64, with
+    the same bytes on every set.
     """
 
     name = "cpu"
