@@ -179,7 +179,8 @@ def test_low_temperatures_stay_finite(beta, random_spins):
     assert double.isfinite().all()
     expected = reference.star_logits(net.prior.plan(), spins.double())
     torch.testing.assert_close(double, expected, rtol=1e-13, atol=1e-11)
-    torch.testing.assert_close(net.float().logits(spins).double(), double, rtol=1e-6, atol=2e-5)
+    single = net.float().logits(spins).double()  # sums of terms of both signs as large as beta
+    torch.testing.assert_close(single, double, rtol=1e-6, atol=6e-7 * beta)
 
 
 def test_the_prior_is_odd_without_fields(random_spins):
@@ -208,7 +209,7 @@ def test_parameters_and_their_gradient_are_the_networks_own(net, random_spins):
     assert net.state_dict().keys() == plain.state_dict().keys()
     difference = net.double().logits(spins) - plain.double().logits(spins)
     assert torch.autograd.grad(net.logits(spins).sum(), list(net.parameters()), retain_graph=True)
-    assert float(difference.abs().max()) > 1e-3
+    assert float(difference.detach().abs().max()) > 1e-3
     if not net.z2:
         share = spins * torch.sigmoid(-spins * net.logits(spins)).detach()
         expected = torch.autograd.grad((share * plain.logits(spins)).sum(), list(plain.parameters()))
