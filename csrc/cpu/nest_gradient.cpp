@@ -7,7 +7,8 @@
 // Sites run backwards. Fields start as each site met its own, u_ll, and lose the spin of site i - 1 after site i. The
 // gradient of a coupling (s, l) is sum over i > s of x_s d/du_il: a running sum over i for each l.
 // Of the first sites only the gradients of the logits are summed, one sum for each prefix; `unpack` continues from
-// these, as from one sample for each prefix.
+// these, as from one sample for each prefix. So it does, for each site, with the pairs whose field is always 0: most of
+// them where few sites are coupled.
 #include "cpu/nest_gradient.h"
 
 #include <algorithm>
@@ -60,11 +61,16 @@ class NestGradient final : public Gradient {
   void own_fields(const float* spins, float* u) const;
   void add_prefixes(const float* spins, const float* gradient, std::vector<double>& prefixes) const;
   void finish_prefixes(Sums& sums) const;
+  struct Tensors {  // as the plan has them
+    std::vector<float> bias, direct, weight, shift, couplings;
+  };
+  void copy_pairs(const NestRow& row, const float* sums, Tensors& to) const;
+  void add_still(int site, float gradient, Tensors& to) const;
 
   const Kernels& kernels_;
   int sites_, levels_, tabled_;
   bool learns_;
-  NestRows rows_;
+  NestRows rows_, still_;
   std::vector<size_t> at_;            // [sites + 1]: where a site's sums begin
   PackedMatrix first_;                // all fields from the first sites' spins
   std::vector<PackedMatrix> blocks_;  // fields of kBlock sites from the spins before each of them
@@ -76,7 +82,9 @@ NestGradient::NestGradient(const NestSpec& spec, const Kernels& kernels, bool co
       levels_(spec.levels),
       tabled_(nest_tabled(spec.sites)),
       learns_(couplings),
-      rows_(spec, false),
+      // the couplings that would move a field have gradients too
+      rows_(spec, couplings ? NestPairs::kAll : NestPairs::kMoving),
+      still_(spec, NestPairs::kStill),
       at_(1, 0),
       first_(nest_couplings(spec, kernels, tabled_)) {
   for (int i = 0; i < sites_; ++i) at_.push_back(at_.back() + 3 + size_t(rows_[i].pairs) * nest_stride(levels_));
@@ -154,37 +162,54 @@ void NestGradient::finish_prefixes(Sums& sums) const {
     }
 }
 
+// One site's sums of weights, shifts and couplings to their places.
+void NestGradient::copy_pairs(const NestRow& row, const float* sums, Tensors& to) const {
+  const size_t n = sites_, i = row.site, readouts = levels_ + 1, shifts = levels_;
+  for (int pair = 0; pair < row.pairs; ++pair, sums += nest_stride(levels_)) {
+    const size_t l = row.later[pair];
+    if (learns_ && i > 0) to.couplings[(i - 1) * n + l] += sums[0];
+    for (int branch = 0; branch < 2; ++branch) {
+      const float* from = sums + 1 + branch * nest_branch(levels_);
+      float* w = to.weight.data() + ((i * n + l) * 2 + branch) * readouts;
+      float* b = to.shift.data() + ((i * n + l) * 2 + branch) * shifts;
+      for (int j = 0; j < levels_; ++j) {
+        w[j] = from[2 * j];
+        b[j] = from[2 * j + 1];
+      }
+      w[levels_] = from[2 * levels_];
+    }
+  }
+}
+
+// The pairs of a site whose field is 0 whatever the spins are, from the sum of the logit's gradient.
+void NestGradient::add_still(int site, float gradient, Tensors& to) const {
+  const NestRow& row = still_[site];
+  if (!row.pairs) return;
+  const Buffer<float> nothing(kLanes, 0.0f);
+  Buffer<float> u(size_t(sites_) * kLanes, 0.0f), one(kLanes, 0.0f);
+  Buffer<float> sums(3 + size_t(row.pairs) * nest_stride(levels_), 0.0f);
+  one[0] = gradient;
+  const NestBackward back = {one.data(), nothing.data(), u.data(), nullptr};
+  kernels_.nest_gradient(row, 1, &back, sums.data());
+  copy_pairs(row, sums.data() + 3, to);
+}
+
 std::vector<std::vector<float>> NestGradient::unpack(const Gradient::Sums& base) const {
   Sums sums = static_cast<const Sums&>(base);
   finish_prefixes(sums);
-  const size_t n = sites_, readouts = levels_ + 1, shifts = levels_;
-  std::vector<float> bias(n), direct(n), weight(n * n * 2 * readouts, 0.0f), shift(n * n * 2 * shifts, 0.0f);
-  std::vector<float> couplings(learns_ ? n * n : 0, 0.0f);
-  for (size_t i = 0; learns_ && i < size_t(tabled_); ++i)
-    std::copy_n(sums.couplings.data() + i * n, n, couplings.data() + i * n);
+  const size_t n = sites_, pairs = 2 * n * n;
+  Tensors to{std::vector<float>(n), std::vector<float>(n), std::vector<float>(pairs * (levels_ + 1), 0.0f),
+             std::vector<float>(pairs * levels_, 0.0f), std::vector<float>(learns_ ? n * n : 0, 0.0f)};
+  std::copy(sums.couplings.begin(), sums.couplings.end(), to.couplings.begin());
   for (int i = 0; i < sites_; ++i) {
     const float* from = sums.rows.data() + at_[i];
-    bias[i] = from[0];
-    direct[i] = from[1];
-    const bool coupled = learns_ && i > 0;
-    if (coupled) couplings[(i - 1) * n + i] += from[2];
-    from += 3;
-    for (int pair = 0; pair < rows_[i].pairs; ++pair, from += nest_stride(levels_)) {
-      const size_t l = rows_[i].later[pair];
-      if (coupled) couplings[(i - 1) * n + l] += from[0];
-      for (int branch = 0; branch < 2; ++branch) {
-        const float* one = from + 1 + branch * nest_branch(levels_);
-        float* w = weight.data() + ((i * n + l) * 2 + branch) * readouts;
-        float* b = shift.data() + ((i * n + l) * 2 + branch) * shifts;
-        for (int j = 0; j < levels_; ++j) {
-          w[j] = one[2 * j];
-          b[j] = one[2 * j + 1];
-        }
-        w[levels_] = one[2 * levels_];
-      }
-    }
+    to.bias[i] = from[0];
+    to.direct[i] = from[1];
+    if (learns_ && i > 0) to.couplings[size_t(i - 1) * n + i] += from[2];
+    copy_pairs(rows_[i], from + 3, to);
+    if (!learns_) add_still(i, from[0], to);
   }
-  return {std::move(bias), std::move(direct), std::move(weight), std::move(shift), std::move(couplings)};
+  return {std::move(to.bias), std::move(to.direct), std::move(to.weight), std::move(to.shift), std::move(to.couplings)};
 }
 
 }  // namespace

@@ -75,7 +75,7 @@ NestScan::NestScan(const NestSpec& spec, const Kernels& kernels)
     : kernels_(kernels),
       sites_(spec.sites),
       tabled_(nest_tabled(spec.sites)),
-      rows_(spec, true),
+      rows_(spec, NestPairs::kRead),
       couplings_(nest_couplings(spec, kernels, tabled_)),
       table_(nest_first(tabled_)) {
   fill_table();
@@ -129,25 +129,23 @@ void NestScan::run(const Tile& tile, Workspace& workspace) const {
 
 }  // namespace
 
-NestRows::NestRows(const NestSpec& spec, bool constant) {
+NestRows::NestRows(const NestSpec& spec, NestPairs which) {
   const int n = spec.sites, levels = spec.levels;
   auto coupling = [&](int s, int l) { return s < 0 ? 0.0f : spec.couplings[size_t(s) * n + l]; };
-  std::vector<char> reached(n, 0);  // whether any site before the present one couples to l
+  std::vector<char> moves(n, 0);  // whether any site before the present one couples to l
   std::vector<size_t> start(n);
   for (int i = 0; i < n; ++i) {
     double bias = spec.bias[i];
     start[i] = later_.size();
     for (int l = i; l < n; ++l) {
-      reached[l] |= coupling(i - 1, l) != 0.0f;
+      moves[l] |= coupling(i - 1, l) != 0.0f;
       if (l == i) continue;
       const size_t pair = size_t(i) * n + l;
+      if (which == NestPairs::kRead && !moves[l]) bias += constant_term(spec, pair);
+      if (which != NestPairs::kAll && bool(moves[l]) == (which == NestPairs::kStill)) continue;
       const float* readout = spec.weight + 2 * pair * (levels + 1) + levels;
-      if (constant && !reached[l]) {
-        bias += constant_term(spec, pair);
-        continue;
-      }
-      const bool read = readout[0] != 0.0f || readout[levels + 1] != 0.0f;
-      if (constant && !read && coupling(i - 1, l) == 0.0f) continue;
+      const bool read = readout[0] != 0.0f || readout[levels + 1] != 0.0f || coupling(i - 1, l) != 0.0f;
+      if (which == NestPairs::kRead && !read) continue;
       later_.push_back(l);
       parameters_.push_back(coupling(i - 1, l));
       for (int branch = 0; branch < 2; ++branch) {

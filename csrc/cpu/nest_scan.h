@@ -19,12 +19,18 @@ struct NestSpec {
   const float* shift;      // [sites][sites][2][levels]
 };
 
+// Pairs (i, l): a field moves if any site before i couples to l, else it is 0.
+enum class NestPairs {
+  kAll,
+  kMoving,  // whose field moves
+  kStill,   // whose field does not
+  kRead,    // which the logits read and whose field moves; the others' share of the logit is put into the bias
+};
+
 // The parameters of all sites in the order in which they are used.
 class NestRows {
  public:
-  // `constant` leaves out, and puts into the bias, what pairs give whose field no site before couples to, and leaves
-  // out pairs that nothing reads.
-  NestRows(const NestSpec& spec, bool constant);
+  NestRows(const NestSpec& spec, NestPairs which);
   NestRows(const NestRows&) = delete;  // rows point into the lists
   NestRows& operator=(const NestRows&) = delete;
 

@@ -224,6 +224,8 @@ TRAINABLE = {
     "couplings": lambda: sk(34, 1, learn_couplings=True),
     "couplings_tabulated": lambda: sk(7, 2, learn_couplings=True, z2=True),
     "sparse": lambda: SK(vf.hamiltonians.IsingSquare(shape=(5, 3)), 0.4, sparse=True),
+    "lattice": lambda: SK(vf.hamiltonians.IsingSquare(shape=(5, 4), field=0.2), 0.4, k=2),
+    "lattice_couplings": lambda: SK(vf.hamiltonians.IsingSquare(shape=(5, 4)), 0.4, learn_couplings=True),
     "one_parameter": lambda: OneParameter(33, beta=0.6),
     "cw_inf": lambda: CurieWeissInf(17, beta=1.2),
 }
