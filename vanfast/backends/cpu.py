@@ -161,11 +161,11 @@ class CpuBackend(Backend):
     def refuses(self, net: Network, precision: str) -> str | None:
         if precision == "tf32":
             return "tf32 exists on GPUs only; use fp32 or bf16"
-        plan = net.plan()
-        if precision == "bf16" and not isinstance(plan, ConvPlan | MaskedPlan):
-            kind = "a mixture" if isinstance(plan, MixturePlan) else type(net).__name__
+        plan = net.plan_type
+        if precision == "bf16" and not issubclass(plan, ConvPlan | MaskedPlan):
+            kind = "a mixture" if issubclass(plan, MixturePlan) else type(net).__name__
             return f"{kind} has no matrix products that could be rounded to bf16"
-        if isinstance(plan, MagnetizationPlan | PrefixPlan):  # tables, in float64
+        if issubclass(plan, MagnetizationPlan | PrefixPlan):  # tables, in float64
             return None
         if net.dtype != torch.float32:
             return f"its parameters are {net.dtype}; the engine computes in float32: net.float(), or another backend"

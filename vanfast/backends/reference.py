@@ -242,7 +242,7 @@ class ReferenceBackend(Backend):
     def refuses(self, net: Network, precision: str) -> str | None:
         if precision not in ("fp32", "bf16"):
             return f"precision {precision!r} is not one of its precisions, 'fp32' and 'bf16'"
-        if precision == "bf16" and not isinstance(net.plan(), ConvPlan | MaskedPlan):
+        if precision == "bf16" and not issubclass(net.plan_type, ConvPlan | MaskedPlan):
             return f"{type(net).__name__} has no matrix products that could be rounded to bf16"
         return None
 

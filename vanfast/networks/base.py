@@ -7,7 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +28,7 @@ class Network(nn.Module, ABC):
     raster order, [N] for one configuration or [B, *shape]; anything else raises ValueError.
     """
 
+    plan_type: ClassVar[type[Plan]]  # of what `plan` gives
     num_sites: int
     shape: tuple[int, ...]
     z2: bool

@@ -35,6 +35,8 @@ class CurieWeissN(FixedNetwork):
     Raises TypeError or ValueError for a Hamiltonian other than `hamiltonians.CurieWeiss` or beta out of range.
     """
 
+    plan_type = MagnetizationPlan
+
     def __init__(self, ham: CurieWeiss, beta: float) -> None:
         if not isinstance(ham, CurieWeiss):
             raise TypeError(f"ham must be a vanfast.hamiltonians.CurieWeiss, got {type(ham).__name__}")
@@ -97,6 +99,8 @@ class CurieWeissN(FixedNetwork):
 
 class MagnetizationNetwork(Network):
     """A trained function of the site and of M_i."""
+
+    plan_type = MagnetizationPlan
 
     def __init__(self, num_sites: int) -> None:
         super().__init__((num_sites,), False)

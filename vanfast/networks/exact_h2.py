@@ -30,6 +30,8 @@ class ExactH2(FixedNetwork):
     range.
     """
 
+    plan_type = PrefixPlan
+
     def __init__(self, ham: Hamiltonian, beta: float) -> None:
         N = as_hamiltonian(ham).num_sites
         if N > MAX_SITES:

@@ -12,6 +12,8 @@ from vanfast.networks.plan import LayerGradient, MaskedLayer, MaskedPlan, NestGr
 class MaskedNetwork(LayeredNetwork):
     """A stack of `MaskedLinear` and `ChannelLinear` layers."""
 
+    plan_type = MaskedPlan
+
     def plan(self) -> MaskedPlan:
         layers = []
         for step in self.stack:

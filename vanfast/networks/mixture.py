@@ -20,6 +20,7 @@ INITIAL_LOGITS = 0.5  # logits start in U(-0.5, 0.5): unequal, so that component
 class Mixture(Network):
     """q_theta(s) = sum_k w_k prod_i sigmoid(s_i x_ki): component weights [K] and logits [K, N]."""
 
+    plan_type = MixturePlan
     fields: nn.Parameter  # x, [K, N]
 
     def log_weights(self) -> Tensor:

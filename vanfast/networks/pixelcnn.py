@@ -31,6 +31,7 @@ class PixelCNN(LayeredNetwork):
     global generator. Raises TypeError or ValueError for arguments out of range.
     """
 
+    plan_type = ConvPlan
     shape: tuple[int, int]
 
     def __init__(

@@ -59,6 +59,7 @@ class SK(Network):
     Raises TypeError or ValueError for arguments out of range.
     """
 
+    plan_type = NestPlan
     bias: nn.Parameter  # [N]
     direct: nn.Parameter  # [N]
     weight: nn.Parameter  # [P, 2, k + 2], a row for each pair (i, l) in use, sorted
