@@ -56,6 +56,17 @@ struct NestBackward {
   float* field_gradient;  // [sites][kLanes] of u, summed over this site and those after it; or null
 };
 
+constexpr int kStarRun = 16;       // pairs of a run, whose product of exp(-2 |a|) float32 holds
+constexpr double kStarWeak = 2.5;  // largest |a| in a run
+
+// A site's pairs with later sites in the star prior, those with |a| <= kStarWeak first.
+struct StarRow {
+  int site, pairs, weak;
+  const int32_t* later;    // [pairs]
+  const float* couplings;  // [pairs], 2 a / ln 2, a = beta J
+  const float* shares;     // [pairs], exp(-2 |a|) with the sign of a
+};
+
 struct Kernels {
   const char* name;
   MatMul fp32;         // plain float32
@@ -87,11 +98,11 @@ struct Kernels {
   // sums += gradients with respect to bias, direct, coupling, and [pairs][nest_stride] as row.parameters are laid out;
   // those of couplings only where the groups have field_gradient.
   void (*nest_gradient)(const NestRow& row, int groups, const NestBackward* group, float* sums);
-  // Star prior: logit += 2 fields[site] + sum over pairs of 2 artanh(tanh couplings[k] tanh fields[later[k]]).
-  void (*star_logit)(const float* fields, int site, const int32_t* later, const float* couplings, int pairs,
-                     float* logit);
-  // fields[later[k]] += couplings[k] spin.
-  void (*star_update)(const float* spin, const int32_t* later, const float* couplings, int pairs, float* fields);
+  // Star prior: logit [kLanes] += 2 f_site + sum over the row's pairs of 2 artanh(tanh a tanh f_later), where fields
+  // [sites][kLanes] are 2 f / ln 2.
+  void (*star_logit)(const StarRow& row, const float* fields, float* logit);
+  // fields of later sites += coupling spin [kLanes].
+  void (*star_update)(const StarRow& row, const float* spin, float* fields);
 };
 
 extern const Kernels kBaseKernels;

@@ -37,7 +37,7 @@ NETWORKS = {
     "dense": lambda: star(Dense, 33, 3, 4, ham=random_system(33), beta=0.8),
     "dense_z2": lambda: star(Dense, 31, z2=True, ham=SherringtonKirkpatrick(31, seed=2), beta=1.2),
     "dense_sparse": lambda: star(Dense, 20, 6, 2, residual=True, ham=random_system(20, bonds=3), beta=1.0),
-    "dense_larger": lambda: star(Dense, 100, ham=SherringtonKirkpatrick(100), beta=0.6),
+    "dense_larger": lambda: star(Dense, 64, ham=SherringtonKirkpatrick(64), beta=0.6),
     "made_ordered": lambda: star(MADE, 37, (70, 9), order=ORDER, ham=random_system(37), beta=0.7),
     "made_ordered_sparse_z2": lambda: star(
         MADE, 37, (40,), order=ORDER, z2=True, ham=random_system(37, bonds=3, fields=False), beta=1.0
@@ -118,7 +118,7 @@ def pair_logits(isa, field, coupling):
 
 @pytest.mark.parametrize("isa", FLOAT_ISAS)
 def test_pairs_of_all_sizes(isa):
-    for coupling in (1e-4, 0.03, 0.5, 1.0, 3.0, 20.0, 60.0):
+    for coupling in (1e-4, 0.03, 0.5, 1.0, 2.5, 2.501, 20.0, 60.0):
         for field in (0.0, 1e-3, 0.1, 0.5, 0.999, 1.001, 7.0, 30.0):
             for sign in (1, -1):
                 plus, minus = (np.logaddexp(0, -2 * abs(field + s * coupling)) for s in (1, -1))
@@ -143,17 +143,17 @@ def test_low_temperatures(isa):
     torch.testing.assert_close(log_q, log_q64(net, spins), rtol=1e-6, atol=1e-5)
 
 
-@pytest.mark.parametrize("isa", FLOAT_ISAS)
-def test_a_thousand_coupled_sites(isa):
-    """Sums of a thousand terms stay within a few float32 roundings."""
-    ham = SherringtonKirkpatrick(1000, seed=5)
-    net = Dense(1000, bias=False, prior="star", ham=ham, beta=1.0)
+def test_a_thousand_coupled_sites():
+    """Half a million terms stay within float32 roundings."""
+    net = Dense(1000, bias=False, prior="star", ham=SherringtonKirkpatrick(1000, seed=5), beta=1.0)
     with torch.no_grad():
         net.steps[0].layer.weight.zero_()
-    batch = vf.Sampler(net, backend="cpu", isa=isa).sample(32, seed=2)
-    error = batch.log_q - log_q64(net, batch.spins)
-    assert float(error.abs().max()) < 1e-4
-    assert vf.Sampler(net, backend="cpu").program.bytes_per_thread > 1000 * 32 * 4 * 4  # its fields are counted
+    batch = vf.Sampler(net, backend="cpu").sample(32, seed=2)
+    truth = log_q64(net, batch.spins)
+    for isa in FLOAT_ISAS:
+        sampler = vf.Sampler(net, backend="cpu", isa=isa)
+        assert float((sampler.log_prob(batch.spins) - truth).abs().max()) < 6e-5
+        assert sampler.program.bytes_per_thread > 1000 * 32 * 4 * 4  # its fields are counted
 
 
 def change(prior, **changes):
