@@ -53,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     van.add_argument("--learning-rate", type=positive, metavar="R", help="Adam's, in units of beta J (0.01)")
     van.add_argument("--inner-steps", type=integer(1), metavar="S", help="network steps for each of them (2)")
     van.add_argument("--batch", type=integer(2), metavar="B", help="samples of a network step (1000)")
-    van.add_argument("--moment-batch", type=integer(20), metavar="B", help="samples behind the moments (10000)")
+    van.add_argument("--moment-batch", type=integer(16), metavar="B", help="samples behind the moments (10000)")
     van.add_argument("--seed", type=seed, metavar="S", help="of the network and of all samples (0)")
 
 

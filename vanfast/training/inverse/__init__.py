@@ -112,6 +112,7 @@ def inverse_ising(
             (K, H), history = loops.couplings(), loops.history
         else:
             K, H = _FORMULAS[method](moments)
+            K = (K + K.T) / 2  # rounding apart it is symmetric
     return InverseResult(K / beta + 0.0, H / beta + 0.0, method, beta, history, converged)
 
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-GROUPS = 10  # parts of a batch, whose spread gives the standard error
+GROUPS = 8  # parts of a batch, whose spread gives the standard error
 
 
 def model_moments(
@@ -25,37 +25,46 @@ def model_moments(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """m [N], C [N, N] and their variances of the Boltzmann distribution of K and H (None where it has no fields).
 
-    spins +-1 [B, N] from any q, log_weight [B] = ln p - ln q up to a constant; all float64 on one device.
+    spins +-1 [B, N] from any q, log_weight [B] = ln p - ln q up to a constant; all float64 on one device. B must be a
+    multiple of GROUPS.
     """
+    sites, has_fields = spins.shape[1], H is not None
     u = spins @ K
     if H is not None:
         u += H
-    tanh = u.tanh_()
-    whole = _solve(spins, tanh, torch.softmax(log_weight, 0), K, H is not None)
-    size = len(spins) // GROUPS
-    if size == 0:
-        nan = torch.full_like(whole[1], torch.nan)
-        return *whole, nan[0], nan
-    parts = [slice(k * size, (k + 1) * size) for k in range(GROUPS)]
-    shares = [torch.softmax(log_weight[part], 0) for part in parts]
-    groups = [_solve(spins[p], tanh[p], w, K, H is not None) for p, w in zip(parts, shares, strict=True)]
-    m, C = (torch.stack(values).var(0) / GROUPS for values in zip(*groups, strict=True))
-    return *whole, m, C
+    s, tanh = spins.view(GROUPS, -1, sites), u.tanh_().view(GROUPS, -1, sites)
+    weight = torch.softmax(log_weight, 0).view(GROUPS, -1, 1)
+    weighted = s * weight
+    transposed = weight.transpose(1, 2)
+    sums = torch.cat(
+        [
+            weighted.transpose(1, 2) @ s,
+            tanh.transpose(1, 2) @ weighted,
+            weighted.sum(1, keepdim=True),
+            transposed @ tanh,
+            transposed @ tanh.square(),
+        ],
+        dim=1,
+    )
+    m, C = _solve(sums.sum(0), K, has_fields)
+    groups = _solve(sums / weight.sum(1, keepdim=True), K, has_fields)
+    return m, C, groups[0].var(0) / GROUPS, groups[1].var(0) / GROUPS
 
 
-def _solve(spins: Tensor, tanh: Tensor, weight: Tensor, K: Tensor, has_fields: bool) -> tuple[Tensor, Tensor]:
-    weighted = spins * weight[:, None]
-    second, callen = weighted.T @ spins, tanh.T @ weighted
-    slope = 1 - weight @ tanh.square()
-    A = slope[:, None] * K
-    inverse = torch.linalg.inv(torch.eye(len(K), dtype=K.dtype, device=K.device) - A)
+def _solve(averages: Tensor, K: Tensor, has_fields: bool) -> tuple[Tensor, Tensor]:
+    """m and C of averages [..., 2 N + 3, N]: <s s^T>, <tanh u s^T>, <s>, <tanh u>, <tanh^2 u>."""
+    n = len(K)
+    second, callen = averages[..., :n, :], averages[..., n : 2 * n, :]
+    first, tanh, square = averages[..., 2 * n, :], averages[..., 2 * n + 1, :], averages[..., 2 * n + 2, :]
+    A = (1 - square)[..., :, None] * K
+    inverse = torch.linalg.inv(torch.eye(n, dtype=K.dtype, device=K.device) - A)
     right = callen - A @ second
-    m = torch.zeros_like(slope)
+    m = torch.zeros_like(first)
     if has_fields:
-        first = weighted.sum(0)
-        b = weight @ tanh - A @ first
-        m = inverse @ b
-        right += torch.outer(b, m - first)
+        b = tanh - (A @ first[..., None])[..., 0]
+        m = (inverse @ b[..., None])[..., 0]
+        right = right + b[..., :, None] * (m - first)[..., None, :]
     C = inverse @ right
-    C = C + inverse * ((1 - C.diagonal()) / inverse.diagonal())
-    return m, (C + C.T) / 2
+    diagonal = (1 - C.diagonal(dim1=-2, dim2=-1)) / inverse.diagonal(dim1=-2, dim2=-1)
+    C = C + inverse * diagonal[..., None, :]
+    return m, (C + C.transpose(-2, -1)) / 2

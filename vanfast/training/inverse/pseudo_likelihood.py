@@ -16,7 +16,7 @@ from vanfast.training.inverse.moments import CHUNK, Samples
 from vanfast.training.inverse.quasi_newton import minimise
 from vanfast.training.inverse.result import OuterStep, symmetric
 
-BOUND = 20.0  # |K| and |H| that only separable data reach: tanh(20) is 1 to rounding
+FARTHEST = 0.01  # step in K or H where the gradient has vanished: a longer one goes on to infinity
 
 
 def pseudo_likelihood(
@@ -40,7 +40,7 @@ def pseudo_likelihood(
             w = samples.counts[start : start + CHUNK] / total
             u = s @ K + H
             x = -2 * s * u
-            value += float(w @ np.logaddexp(0, x).sum(1))
+            value += float(w @ (np.maximum(x, 0) + np.log(1 + np.exp(-np.abs(x)))).sum(1))  # ln(1 + e^x)
             residual = w[:, None] * (np.tanh(u) - s)
             fields += residual.sum(0)
             pairs += residual.T @ s
@@ -51,12 +51,12 @@ def pseudo_likelihood(
 
     m = samples.moments().magnetization
     start = np.concatenate([np.arctanh(m), np.zeros(len(i))])
-    theta, converged = minimise(function, start, penalty, tolerance, max_steps, report)
-    if np.abs(theta).max() > BOUND:
+    theta, converged, reach = minimise(function, start, penalty, tolerance, max_steps, report)
+    if reach > FARTHEST:
         k = int(np.abs(theta).argmax())
         what = f"field of spin {k}" if k < n else f"coupling of spins {i[k - n]} and {j[k - n]}"
         raise ValueError(
-            f"the pseudo-likelihood has no finite maximum: the {what} grew to {theta[k]:.3g}, since the other spins "
-            "determine a spin in all samples; give more samples, or l1 > 0"
+            f"the pseudo-likelihood has no finite maximum: the {what} grew to {theta[k]:.3g} and "
+            "goes on, since other spins determine a spin in some or all samples; give more samples, or l1 > 0"
         )
     return symmetric(theta[n:], n), theta[:n], history, converged

@@ -21,8 +21,9 @@ def minimise(
     tolerance: float,
     max_steps: int,
     report: Callable[[float, np.ndarray], None],
-) -> tuple[np.ndarray, bool]:
-    """The minimum of function(x) + sum(penalty * |x|), and whether the pseudo-gradient fell to `tolerance`.
+) -> tuple[np.ndarray, bool, float]:
+    """The minimum of function(x) + sum(penalty * |x|), whether the pseudo-gradient fell to `tolerance`, and the largest
+    component of the step that would follow: not small where the minimum is at infinity.
 
     function gives its value and gradient; report is called with value and pseudo-gradient at every step.
     """
@@ -34,12 +35,13 @@ def minimise(
         slope = _pseudo_gradient(x, gradient, penalty)
         value = smooth + penalty @ np.abs(x)
         report(value, slope)
+        direction = -_two_loops(slope, steps, changes)
+        reach = float(np.abs(direction).max())
         if np.abs(slope).max() <= tolerance:
-            return x, True
+            return x, True, reach
         if count == max_steps:
             break
-        direction = -_two_loops(slope, steps, changes)
-        direction[direction * slope >= 0] = 0  # L1: no coordinate may climb
+        direction[(penalty > 0) & (direction * slope >= 0)] = 0
         orthant = np.where(x == 0, -np.sign(slope), np.sign(x))
         share = 1.0 if steps else min(1.0, 1.0 / float(np.abs(slope).sum()))
         while True:
@@ -52,13 +54,13 @@ def minimise(
                 break
             share /= 2
             if share < 1e-12:
-                return x, False
+                return x, False, reach
         step, change = trial - x, trial_gradient - gradient
         if step @ change > 1e-16 * float(np.linalg.norm(step) * np.linalg.norm(change)):
             steps.append(step)
             changes.append(change)
         x, smooth, gradient = trial, trial_smooth, trial_gradient
-    return x, False
+    return x, False, reach
 
 
 def _pseudo_gradient(x: np.ndarray, gradient: np.ndarray, penalty: np.ndarray) -> np.ndarray:

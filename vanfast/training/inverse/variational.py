@@ -9,8 +9,9 @@ distribution, and by Callen's identities, which takes most of the noise away (se
 When to stop. The standard error sigma of a batch's moments hides small differences; the mean difference over the W last
 steps has sigma / sqrt(W). What is left beyond noise is
     excess^2 = mean over moments of (mean difference)^2 - sigma^2 / W .
-The outer learning rate stays until the excess is below the tolerance, over a W long enough to resolve it (or until two
-thirds of the steps are used), and then falls to zero along a half cosine over half as many steps again.
+The outer learning rate stays until the excess is below the tolerance, over a W long enough to resolve it (or until half
+of the steps are used), and then falls to zero over as many steps again: fast down to the size of the noise, and from
+there along a half cosine.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ BLOCK = 10  # outer steps whose mean difference is kept together
 LEAST_STEPS = 100  # before the learning rate may fall
 LEAST_ESS = 0.05  # share of effective samples below which the network is trained on before the couplings move
 EXTRA_ROUNDS = 20  # most rounds of inner steps for that, at one outer step
-INNER_BETAS = (0.9, 0.99)
+BETAS = (0.9, 0.99)  # of both Adams: the gradients shrink by orders of magnitude
+LEAST_DECAY = 300  # steps
+DROP = 0.97  # factor of the learning rate at a step when the noise is far below it
 CLIP = 1.0
 
 
@@ -74,6 +77,8 @@ class VanSettings:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} must be an integer >= {least}, got {value!r}")
+        if self.moment_batch % GROUPS:
+            raise ValueError(f"moment_batch must be a multiple of {GROUPS}, got {self.moment_batch}")
         for name in ("tolerance", "learning_rate", "inner_learning_rate"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, float | int) or not 0 < value < math.inf:
@@ -102,8 +107,8 @@ class VariationalInverse:
         if self.has_fields:
             start[:n] = np.arctanh(moments.magnetization)
         self.theta = torch.tensor(start)
-        self.outer = torch.optim.Adam([self.theta], lr=settings.learning_rate)
-        self.inner = torch.optim.Adam(net.parameters(), lr=settings.inner_learning_rate, betas=INNER_BETAS)
+        self.outer = torch.optim.Adam([self.theta], lr=settings.learning_rate, betas=BETAS)
+        self.inner = torch.optim.Adam(net.parameters(), lr=settings.inner_learning_rate, betas=BETAS)
         self.sampler = Sampler(net, self.hamiltonian(), backend=settings.backend, threads=settings.threads)
         self.inner_count = 0  # inner steps done
         self.drawn = 0  # samples drawn for moments
@@ -122,15 +127,18 @@ class VariationalInverse:
     def run(self, callback: Callable[[OuterStep], None] | None = None) -> bool:
         """Goes on until the couplings are found or the steps are used up; tells which."""
         settings = self.settings
-        last, decay_from = settings.max_steps, 2 * settings.max_steps // 3
+        last, decay_from = settings.max_steps, settings.max_steps // 2
         with one_torch_thread(self.sampler.sample_and_keep(1) is not None):
             for step in range(settings.max_steps):
                 if step < decay_from and self.found():
-                    last, decay_from = min(last, step + step // 2), step
-                share = 1.0
+                    last, decay_from = min(last, step + max(step, LEAST_DECAY)), step
+                share, slope = 1.0, 1.0
                 if step >= decay_from:
-                    share = 0.5 * (1 + math.cos(math.pi * (step - decay_from) / max(1, last - decay_from)))
-                record = self.advance(settings.learning_rate * share, max(share, 0.1))
+                    done = step - decay_from
+                    slope = 0.5 * (1 + math.cos(math.pi * done / max(1, last - decay_from)))
+                    # Steps of the size of the noise average it away; first, larger steps have to settle down.
+                    share = slope * max(DROP**done, min(1.0, self.history[-1].noise / settings.learning_rate))
+                record = self.advance(settings.learning_rate * share, max(slope, 0.1))
                 if callback is not None:
                     callback(record)
                 if step + 1 >= last:
