@@ -59,6 +59,9 @@ class StarPrior:
         other._described = self._described
         return other
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> StarPrior:
+        return self  # it never changes
+
     def plan(self) -> StarPriorPlan:
         """What backends compile: float64 tensors on the CPU, which nobody may change."""
         return self._plan
