@@ -62,6 +62,10 @@ def run(arguments: argparse.Namespace) -> int:
     van = {name: getattr(arguments, name) for name in _VAN if getattr(arguments, name) is not None}
     if van and "van" not in methods:
         raise ValueError(f"--{next(iter(van)).replace('_', '-')} belongs to --method van")
+    if arguments.l1 and "plm" not in methods:
+        raise ValueError("--l1 belongs to --method plm")
+    if arguments.regularizer and methods == ["plm"]:
+        raise ValueError("--regularizer fits no method but those that take moments; plm has --l1")
     if arguments.output and len(methods) > 1:
         raise ValueError(f"-o takes the couplings of one method, got {len(methods)}: {', '.join(methods)}")
     if arguments.plot and not arguments.truth:
