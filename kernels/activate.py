@@ -11,6 +11,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
 from vanfast.kernels._dot import PRECISIONS, activated, check, check_device, operand
 
 BLOCK = 1024

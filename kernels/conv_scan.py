@@ -23,6 +23,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
 from vanfast.kernels._dot import (
     PRECISIONS,
     activated,

@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
 from vanfast.kernels._dot import check, check_device
 from vanfast.kernels.random import FLIPS, log_sigmoid, random_word, sample_index
 

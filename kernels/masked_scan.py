@@ -23,6 +23,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
 from vanfast.kernels._dot import PRECISIONS, activated, check, check_device, operand, product, ready
 from vanfast.kernels.random import SPINS, draw_up, log_probability, random_word, sample_index
 

@@ -16,6 +16,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
 from vanfast.kernels._dot import check, check_device, power_of_two
 from vanfast.kernels.random import SPINS, draw_up, log_probability, random_word, sample_index
 

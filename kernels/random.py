@@ -9,6 +9,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
 from vanfast.kernels._dot import check
 
 SPINS = tl.constexpr(0)

@@ -11,6 +11,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+from tests.ahead.compile import Launch, recorded
+from vanfast import hamiltonians
+from vanfast.backends.engines.triton_conv import TritonConv
+from vanfast.backends.engines.triton_energy import DeviceEnergy
+from vanfast.backends.engines.triton_masked import TritonMasked
+from vanfast.backends.engines.triton_mixture import TritonMixture
 from vanfast.kernels._dot import parts_of
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv
@@ -19,13 +26,6 @@ from vanfast.kernels.log_prob import log_prob, logit_gradient, symmetrize
 from vanfast.kernels.masked import Windows, masked
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
 from vanfast.kernels.random import draw
-
-from tests.ahead.compile import Launch, recorded
-from vanfast import hamiltonians
-from vanfast.backends.engines.triton_conv import TritonConv
-from vanfast.backends.engines.triton_energy import DeviceEnergy
-from vanfast.backends.engines.triton_masked import TritonMasked
-from vanfast.backends.engines.triton_mixture import TritonMixture
 from vanfast.networks import BernoulliMixture, Dense, PixelCNN
 
 PRECISIONS = ("fp32", "tf32", "bf16")

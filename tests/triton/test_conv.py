@@ -3,13 +3,13 @@
 import pytest
 import torch
 from torch import Tensor
+
+from tests.triton.conftest import INTERPRETED
+from tests.triton.twins import NAN, PRECISIONS, Product, convolve, error, open_taps, prelu, random_spins, rounded
 from vanfast.kernels._dot import tf32_rounded
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv, pack
 from vanfast.kernels.conv_backward import conv_grad_input, conv_grad_weight
-
-from tests.triton.conftest import INTERPRETED
-from tests.triton.twins import NAN, PRECISIONS, Product, convolve, error, open_taps, prelu, random_spins, rounded
 
 # (lattice, half kernel, C_in, C_out, batch)
 SHAPES = [

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
-from vanfast.kernels.log_prob import log_prob, logit_gradient, symmetrize
 
 from tests.triton.twins import error, random_spins
+from vanfast.kernels.log_prob import log_prob, logit_gradient, symmetrize
 from vanfast.random import flip_signs
 
 SIZES = [(1, 1), (5, 2), (63, 33), (17, 64), (3, 1024)]

@@ -3,11 +3,11 @@
 import pytest
 import torch
 from torch import Tensor
+
+from tests.triton.twins import NAN, PRECISIONS, Product, error, multiply, prelu, random_spins, rounded
 from vanfast.kernels.activate import activate
 from vanfast.kernels.masked import Windows, masked, pack, windows
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
-
-from tests.triton.twins import NAN, PRECISIONS, Product, error, multiply, prelu, random_spins, rounded
 
 TOLERANCE = {"fp32": 2e-6, "tf32": 2e-5, "bf16": 2e-5}
 

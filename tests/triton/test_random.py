@@ -5,8 +5,8 @@ import pytest
 import torch
 import triton
 import triton.language as tl
-from vanfast.kernels.random import draw, random_word, sample_index
 
+from vanfast.kernels.random import draw, random_word, sample_index
 from vanfast.random import FLIP_STREAM, SPIN_STREAM, draw_spins, random_words
 
 SEEDS = [
