@@ -44,7 +44,7 @@ def test_empty_calls(device):
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_a_mixture_has_nothing_to_round(device, precision):
-    with pytest.raises(ValueError, match="mixture has no matrix products"):
+    with pytest.raises(ValueError, match="BernoulliMixture has no matrix products"):
         vf.Sampler(battery.network("mixture", device), backend="cuda", precision=precision)
 
 
