@@ -76,7 +76,9 @@ def main() -> None:
             weight = torch.from_numpy(np.random.default_rng(0).normal(size=1000))
 
             def one(sampler: vf.Sampler = sampler, weight: torch.Tensor = weight) -> None:
-                sampler.sample_and_keep(1000).gradient(weight)  # type: ignore[union-attr]
+                kept = sampler.sample_and_keep(1000)
+                assert kept is not None
+                kept.gradient(weight)
 
             step = 1e3 * median_seconds(one, options.repeats)[0]
         public, public_ms = RIVALS.get((name, N), (None, None))

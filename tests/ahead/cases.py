@@ -127,7 +127,7 @@ def network_cases() -> dict[str, Case]:
         found[f"masked input {p}"] = Case(linear_input(512, p), "masked_grad_input_kernel", kind)
         found[f"masked weight {p}"] = Case(linear_weight(512, p, False), "masked_grad_weight_kernel", kind)
         found[f"masked weight spins {p}"] = Case(linear_weight(1024, p, True), "masked_grad_weight_kernel", "bf16")
-        call = lambda p=p: activate(meta(BATCH, 256, WIDTH), meta(WIDTH), p)  # noqa: E731
+        call = lambda p=p: activate(meta(BATCH, 256, WIDTH), meta(WIDTH), p)  # noqa: E731  bound to this turn of the loop
         found[f"activate {p}"] = Case(call, "activate_kernel", None)
     return found
 
@@ -140,9 +140,9 @@ def sampling_cases() -> dict[str, Case]:
     }
     for p in PRECISIONS:
         for name, net in nets.items():
-            call = lambda net=net, p=p: TritonConv(net().plan(), p, cpu).draw(64, 0, 0)  # noqa: E731
+            call = lambda net=net, p=p: TritonConv(net().plan(), p, cpu).draw(64, 0, 0)  # noqa: E731  bound to this turn of the loop
             found[f"{name} scan {p}"] = Case(call, "conv_scan_kernel", operands(p))
-        call = lambda p=p: TritonMasked(Dense(256, 3, 4).plan(), p, cpu).draw(64, 0, 0)  # noqa: E731
+        call = lambda p=p: TritonMasked(Dense(256, 3, 4).plan(), p, cpu).draw(64, 0, 0)  # noqa: E731  bound to this turn of the loop
         found[f"masked scan {p}"] = Case(call, "masked_scan_kernel", operands(p))
     mixture = BernoulliMixture(100, 8)
     found["mixture scan"] = Case(lambda: TritonMixture(mixture.plan(), cpu).draw(64, 0, 0), "mixture_scan_kernel", None)
@@ -167,7 +167,7 @@ def other_cases() -> dict[str, Case]:
     }
     for name, ham in systems.items():
         given = torch.ones(64, ham.num_sites, dtype=torch.int8)
-        call = lambda ham=ham, given=given: DeviceEnergy(ham, "cpu").evaluate(given)  # noqa: E731
+        call = lambda ham=ham, given=given: DeviceEnergy(ham, "cpu").evaluate(given)  # noqa: E731  bound to this turn of the loop
         found[f"{name} energy"] = Case(call, f"{name}_energy_kernel", None)
     return found
 

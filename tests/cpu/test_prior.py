@@ -168,7 +168,10 @@ def test_the_module_checks_what_it_is_given():
         {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in vars(layer).items()}
         for layer in plan.layers
     ]
-    make = lambda prior: _cpu.masked_sampler(3, layers, None, False, False, "", prior)  # noqa: E731
+
+    def make(prior):
+        return _cpu.masked_sampler(3, layers, None, False, False, "", prior)
+
     make(prior)
     make(None)
     for changes, message in (

@@ -46,7 +46,7 @@ def cases() -> dict[str, Case]:
 def outcome(module: ModuleType, case: Case, seed: int, skip: str = "") -> tuple[list[bytes], set[str]]:
     """The bytes that a case gives and the barriers it came through; for a child, whose memory is its own."""
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports a compiler
-    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]
+    torch.utils.deterministic.fill_uninitialized_memory = True  # type: ignore[attr-defined]  # not exported by torch's stubs
     module.emulation_seed(seed)
     module.emulation_skip(skip)
     tensors = [tensor.contiguous().view(-1).view(torch.uint8).numpy().tobytes() for tensor in case(module)]

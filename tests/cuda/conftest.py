@@ -33,7 +33,7 @@ def emulated_module() -> ModuleType:
 def garbage() -> Iterator[None]:
     """torch.empty gives NaN and the largest integers, so nothing unwritten goes unseen."""
     torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms, which imports a compiler
-    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    assert torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]  # as in barriers.py
     yield
     torch.set_deterministic_debug_mode("default")
 

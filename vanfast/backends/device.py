@@ -119,10 +119,7 @@ class DeviceProgram(Program):
     def gradient(self, plan: Plan, passes: list[Drawn], weight: Tensor) -> list[LayerGradient]:
         """Gradient of sum_n weight[n] ln q(s_n): with Z2 each pass counts by its share of q."""
         assert self._operations.gradient is not None
-        weights = [weight]
-        if len(passes) == 2:
-            share = torch.sigmoid(passes[0].log_q - passes[1].log_q)
-            weights = [weight * share, weight * (1 - share)]
+        weights = shares([drawn.log_q for drawn in passes], weight)
         total: list[LayerGradient] = []
         for drawn, part in zip(passes, weights, strict=True):
             spins = _drawing_order(plan, drawn.spins)
@@ -130,6 +127,14 @@ class DeviceProgram(Program):
                 layers = self._operations.gradient(plan, spins, drawn.kept, part, self.precision)
             total = [_sum(a, b) for a, b in zip(total, layers, strict=True)] if total else layers
         return total
+
+
+def shares(log_q: list[Tensor], weight: Tensor) -> list[Tensor]:
+    """weight [B] shared out among ln q_theta(s) and, with Z2, ln q_theta(-s), float64 [B], by their parts of q(s)."""
+    if len(log_q) == 1:
+        return [weight]
+    share = torch.sigmoid(log_q[0] - log_q[1])
+    return [weight * share, weight * (1 - share)]
 
 
 def _drawing_order(plan: Plan, spins: Tensor) -> Tensor:

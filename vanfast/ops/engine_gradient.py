@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vanfast._spins import as_spins
 from vanfast.backends.cuda import triton_gradient
+from vanfast.backends.device import shares
 from vanfast.networks import Network
 from vanfast.networks.plan import ConvPlan, MaskedPlan, Plan
 
@@ -36,10 +37,8 @@ def _add(net: Network, plan: Plan, drawn: Tensor, weight: Tensor, precision: str
     from vanfast.backends.engines.backward import evaluate, gradient
 
     passes = [(drawn, *evaluate(plan, drawn, precision))]
-    weights = [weight]
     if net.z2:
         passes.append((-drawn, *evaluate(plan, -drawn, precision)))
-        share = torch.sigmoid(passes[0][1] - passes[1][1])
-        weights = [weight * share, weight * (1 - share)]
+    weights = shares([log_q for _, log_q, _ in passes], weight)
     for (given, _, kept), part in zip(passes, weights, strict=True):
         net.add_gradient(gradient(plan, given, kept, part, precision))
