@@ -148,6 +148,18 @@ def test_a_ladder_takes_the_network_along(all_states, tmp_path):
             vf.train(SK(ham, 0.5, k=2), ham, ladder, out=out, resume=True, **rest)
 
 
+def test_annealing_takes_the_network_along():
+    """Every step's network is that of the step's temperature; at the first, where beta is 0, that of the second."""
+    ham, rate = SherringtonKirkpatrick(8, seed=4), 0.25
+    net, seen = SK(ham, 1.0), []
+    common = {"steps": 6, "batch": 50, "learning_rate": 1e-12, "anneal": rate, "progress": False}
+    run = vf.train(net, ham, 1.0, callback=lambda record: seen.append((net.beta, net.direct[0].item())), **common)
+    expected = [1 - rate ** max(step, 1) for step in range(6)]
+    assert [beta for beta, _ in seen] == expected
+    torch.testing.assert_close([direct for _, direct in seen], [2 * beta for beta in expected], rtol=1e-5, atol=0)
+    assert [record.beta for record in run.history] == [0.0, *expected[1:]]
+
+
 def test_what_does_not_stand_for_beta_stays(random_spins):
     net, spins = SK(SherringtonKirkpatrick(6), 0.5, start="small", seed=1), random_spins(4, 6)
     before = net.log_prob(spins)

@@ -1,5 +1,6 @@
 """Training networks with a star prior: it follows a ladder of temperatures, and a run goes on from a checkpoint."""
 
+import pytest
 import torch
 
 import vanfast as vf
@@ -26,8 +27,9 @@ def test_the_prior_follows_a_ladder(tmp_path):
     assert stored.prior.beta == 1.0
 
 
-def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
-    options = {"batch": 100, "learning_rate": 0.01, "progress": False, "checkpoint_every": 7}
+@pytest.mark.parametrize(("anneal", "last"), [(None, 1.0), (0.25, 0.5 + 0.5 * (1 - 0.25**9))])
+def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, anneal, last):
+    options = {"batch": 100, "learning_rate": 0.01, "progress": False, "checkpoint_every": 7, "anneal": anneal}
     whole, cut = network(), network()
     vf.train(whole, HAM, [0.5, 1.0], steps=[10, 10], out=tmp_path / "whole", **options)
 
@@ -44,7 +46,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path):
         pass
     again = network()
     vf.train(again, HAM, [0.5, 1.0], steps=[10, 10], out=tmp_path / "cut", resume=True, **options)
-    assert again.prior.beta == 1.0
+    assert again.prior.beta == last
     for a, b in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(a, b)
 

@@ -17,9 +17,9 @@ from vanfast.networks.sherrington_kirkpatrick import STARTS
 
 # network -> its options
 _TAKES: dict[str, tuple[str, ...]] = {
-    "pixelcnn": ("depth", "width", "half_kernel", "residual", "no_bias", "z2"),
-    "dense": ("depth", "width", "residual", "no_bias", "z2"),
-    "made": ("hidden", "no_bias", "z2"),
+    "pixelcnn": ("depth", "width", "half_kernel", "residual", "no_bias", "z2", "prior"),
+    "dense": ("depth", "width", "residual", "no_bias", "z2", "prior"),
+    "made": ("hidden", "no_bias", "z2", "prior"),
     "factorised": ("z2",),
     "mixture": ("components", "z2"),
     "sk": ("k", "start", "sparse", "learn_couplings", "z2"),
@@ -27,7 +27,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
     "one-parameter": (),
 }
 _OPTIONS = (
-    *("depth", "width", "half_kernel", "hidden", "components", "residual", "no_bias", "z2"),
+    *("depth", "width", "half_kernel", "hidden", "components", "residual", "no_bias", "z2", "prior"),
     *("k", "start", "sparse", "learn_couplings"),
 )
 
@@ -53,6 +53,11 @@ def add_network_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--residual", action="store_true", default=None, help="residual blocks")
     group.add_argument("--no-bias", action="store_true", default=None, help="no biases")
     group.add_argument("--z2", action="store_true", default=None, help="symmetrise under the flip of all spins")
+    group.add_argument(
+        "--prior",
+        choices=("star",),
+        help="of pixelcnn, dense, made: add to the logits what the couplings alone say of each spin",
+    )
     group.add_argument("--k", type=integer(0), metavar="K", help="nestings of sk: 0 RS, 1 1RSB (default), 2 2RSB ...")
     group.add_argument(
         "--start", choices=STARTS, help="of sk: from the couplings (default), or near zero as in the paper"
@@ -79,10 +84,12 @@ def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: in
             )
     if arguments.z2 and not ham.is_z2_symmetric:
         raise ValueError("--z2 does not fit a system with a field, whose energy changes when all spins flip")
-    common = {
+    common: dict[str, Any] = {
         "z2": bool(arguments.z2),
         "seed": default_seed if arguments.net_seed is None else arguments.net_seed,
     }
+    if arguments.prior is not None:
+        common |= {"prior": arguments.prior, "ham": ham, "beta": beta}
     if name == "sk":
         return _sk(arguments, ham, beta, common)
     return _MAKERS[name](arguments, ham, common)

@@ -84,8 +84,8 @@ class Network(nn.Module, ABC):
         return cls(**arguments)
 
     def follow(self, beta: float) -> None:
-        """What training calls where a ladder comes to its next inverse temperature: a network whose parameters stand
-        for beta times something moves there; others stay as they are."""
+        """What training calls where a ladder comes to its next inverse temperature, and before every step of an
+        annealing: a network whose parameters stand for beta times something moves there; others stay as they are."""
 
     def take_up(self, config: dict[str, Any]) -> bool:
         """Whether parameters that were stored with `config` are those of this network; it then goes on from them."""

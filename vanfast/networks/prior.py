@@ -13,6 +13,8 @@ e = exp(-2 ||a| - |b||), e' = exp(-2 (|a| + |b|)): no tails are lost, and the si
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -46,17 +48,22 @@ class StarPrior:
     """
 
     def __init__(self, ham: Hamiltonian, beta: float, order: Tensor | None = None) -> None:
-        self.ham, self.beta, self.order = as_hamiltonian(ham), as_beta(beta), order
+        self.ham, self.order = as_hamiltonian(ham), order
         if order is not None and not torch.equal(order.sort()[0].cpu(), torch.arange(ham.num_sites)):
             raise ValueError(f"order must hold each of 0 .. {ham.num_sites - 1}, the sites of ham, once")
-        self._plan = _plan(ham, self.beta, None if order is None else order.cpu().numpy())
+        self._star = _star(ham, None if order is None else order.cpu().numpy())
         self._described: dict[str, Any] | None = None
+        self._place(beta)
+
+    def _place(self, beta: float) -> None:
+        self.beta = as_beta(beta)
+        self._plan = self._star.plan(self.beta)
         self._blocks: dict[tuple[torch.dtype, torch.device], Blocks] = {}
 
     def at(self, beta: float) -> StarPrior:
-        """The same star at another inverse temperature."""
-        other = StarPrior(self.ham, beta, self.order)
-        other._described = self._described
+        """The same star at another inverse temperature; the pairs are not sorted again."""
+        other = copy.copy(self)
+        other._place(beta)
         return other
 
     def __deepcopy__(self, memo: dict[int, Any]) -> StarPrior:
@@ -144,7 +151,31 @@ def make_prior(
     return StarPrior(ham, beta, order)
 
 
-def _plan(ham: Hamiltonian, beta: float, order: np.ndarray | None) -> StarPriorPlan:
+@dataclass(frozen=True)
+class _Star:
+    """A `StarPriorPlan` at beta = 1, but for its dtype, and the largest local field |h_i| + sum_j |J_ij|."""
+
+    fields: np.ndarray
+    start: np.ndarray
+    sites: np.ndarray
+    couplings: np.ndarray
+    largest: float
+
+    def plan(self, beta: float) -> StarPriorPlan:
+        if not beta * self.largest <= LARGEST:
+            raise ValueError(
+                f"beta = {beta!r} times the largest local field of ham is {beta * self.largest:g}, "
+                f"more than {LARGEST:g}"
+            )
+        return StarPriorPlan(
+            fields=torch.from_numpy(beta * self.fields),
+            start=torch.from_numpy(self.start),
+            sites=torch.from_numpy(self.sites),
+            couplings=torch.from_numpy(beta * self.couplings),
+        )
+
+
+def _star(ham: Hamiltonian, order: np.ndarray | None) -> _Star:
     N = ham.num_sites
     rank = np.arange(N)
     if order is not None:
@@ -155,15 +186,12 @@ def _plan(ham: Hamiltonian, beta: float, order: np.ndarray | None) -> StarPriorP
     with np.errstate(over="ignore"):
         strengths = np.tile(np.abs(couplings), 2)
         local = np.abs(ham.fields) + np.bincount(ham.edges[coupled].T.flatten(), strengths, minlength=N)
-        largest = beta * local.max()
-    if not largest <= LARGEST:
-        raise ValueError(f"beta = {beta!r} times the largest local field of ham is {largest:g}, more than {LARGEST:g}")
     late, early = np.maximum(i, j), np.minimum(i, j)
     sorted_ = np.lexsort((early, late))
-    fields = ham.fields if order is None else ham.fields[order]
-    return StarPriorPlan(
-        fields=torch.from_numpy(beta * fields),
-        start=torch.from_numpy(np.concatenate([[0], np.cumsum(np.bincount(late, minlength=N))]).astype(np.int64)),
-        sites=torch.from_numpy(early[sorted_].astype(np.int64)),
-        couplings=torch.from_numpy(beta * couplings[sorted_]),
+    return _Star(
+        fields=ham.fields if order is None else ham.fields[order],
+        start=np.concatenate([[0], np.cumsum(np.bincount(late, minlength=N))]).astype(np.int64),
+        sites=early[sorted_].astype(np.int64),
+        couplings=couplings[sorted_],
+        largest=float(local.max()),
     )

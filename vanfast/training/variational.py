@@ -262,9 +262,12 @@ class _Trainer:
         rung, inside = settings.rung(step)
         if inside == 0 and rung > 0:
             self.schedule.restart()
-            if settings.anneal is None:  # beta jumps
-                self.run.net.follow(settings.beta[rung])
-        return settings.beta_at(step), settings.learning_rate * self.schedule.factor(step, settings.total_steps)
+        beta = settings.beta_at(step)
+        if settings.anneal is not None:  # the first beta is 0, where nothing can be
+            self.run.net.follow(beta or settings.beta_at(step + 1))
+        elif inside == 0 and rung > 0:
+            self.run.net.follow(beta)
+        return beta, settings.learning_rate * self.schedule.factor(step, settings.total_steps)
 
     def _finish(
         self, step: int, beta: float, rate: float, figures: StepFigures, sample_seconds: float, step_seconds: float
