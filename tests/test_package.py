@@ -30,7 +30,8 @@ MAY_IMPORT = {
     "_spins": set(),
     "_estimates": set(),
     "_moments": {"_estimates"},
-    "observables": {"_estimates", "_moments", "_spins", "errors"},
+    "_overlaps": {"_estimates", "_spins"},
+    "observables": {"_estimates", "_moments", "_overlaps", "_spins", "errors"},
     "exact": {"_cpu", "errors"},
     "hamiltonians": {"_cpu", "_files", "_spins", "errors"},
     "networks": {"_spins", "errors", "hamiltonians"},
@@ -52,7 +53,7 @@ MAY_IMPORT = {
         "store",
     },
     "benchmarks": {"_cpu", "backends", "errors", "hamiltonians", "networks", "sampler", "training"},
-    "plots": {"_files", "errors", "hamiltonians", "training"},
+    "plots": {"_files", "errors", "hamiltonians", "observables", "training"},
     "demo": {
         *("benchmarks", "errors", "exact", "hamiltonians", "networks", "observables", "plots", "sampler", "saving"),
         *("store", "training"),

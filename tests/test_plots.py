@@ -100,3 +100,22 @@ def test_summary_figure_is_written_without_pyplot(tmp_path, ending, start):
     path = plots.summary_figure(tmp_path / f"f.{ending}", history(), spins, torch.zeros(20) - 1.5, (4, 4), title="β")
     assert path.read_bytes().startswith(start)
     assert before == ("matplotlib.pyplot" in sys.modules, matplotlib.rcParams["font.size"])
+
+
+def test_overlaps_are_shown_as_density_and_landscape(tmp_path):
+    from vanfast.observables import overlap_distribution
+
+    spins = np.where(np.random.default_rng(3).random((60, 8)) < 0.5, 1, -1)
+    distribution = overlap_distribution(spins, 8)
+    a = axes()
+    plots.overlap_density(a, {"one": distribution, "two": distribution}, bins=6)
+    assert [text.get_text() for text in a.get_legend().get_texts()] == ["one", "two"]
+    np.testing.assert_allclose(a.get_lines()[0].get_ydata(), distribution.density(6)[1].value)
+    with pytest.raises(ValueError, match="curves must hold at least one distribution"):
+        plots.overlap_density(axes(), {})
+    overlap, log_q = np.array([[0.1, 0.2], [-0.5, 0.3], [0.0, 1.0]]), np.array([-3.0, -1.0, -2.0])
+    points = plots.overlap_landscape(axes(), overlap, log_q)
+    np.testing.assert_array_equal(points.get_offsets(), overlap[[0, 2, 1]])  # the likeliest is drawn last
+    np.testing.assert_array_equal(points.get_array(), [-3, -2, -1])
+    path = plots.overlaps_figure(tmp_path / "q.svg", {"one": distribution}, {"a": (overlap, log_q)})
+    assert path.read_text().startswith("<?xml")

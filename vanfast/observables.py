@@ -16,6 +16,7 @@ import torch
 
 from vanfast._estimates import ArrayEstimate, Ensemble, Estimate, Observables
 from vanfast._moments import ReferenceWeights, bessel, mean_and_variance, power_matrix
+from vanfast._overlaps import OverlapDistribution, overlap_distribution
 from vanfast._spins import Spins, as_spins
 
 __all__ = [
@@ -25,10 +26,12 @@ __all__ = [
     "Ensemble",
     "Estimate",
     "Observables",
+    "OverlapDistribution",
     "effective_sample_size",
     "log_weights",
     "magnetization",
     "measure",
+    "overlap_distribution",
     "overlaps",
 ]
 

@@ -1,4 +1,4 @@
-"""Figures: the course of a training, configurations, the histogram of energies, inferred couplings.
+"""Figures: the course of a training, configurations, the histogram of energies, inferred couplings, overlaps.
 
 Needs matplotlib (Agg, no display).
 """
@@ -18,6 +18,7 @@ from vanfast.errors import MissingDependency
 if TYPE_CHECKING:
     import torch
 
+    from vanfast.observables import OverlapDistribution
     from vanfast.training.metrics import StepRecord
 
 NETWORK, EXACT, INK, FAINT = "#2a6f97", "#c1440e", "#333333", "#d9d9d9"
@@ -221,6 +222,62 @@ def couplings_figure(path: str | os.PathLike[str], inferred: Mapping[str, np.nda
         for axes, (method, J) in zip(panels, inferred.items(), strict=False):
             coupling_scatter(axes, J, truth)
             axes.set_title(f"{method}: Δ_J = {np.linalg.norm(J - truth) / len(truth):.3g}")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:] or "png")
+    return path
+
+
+def overlap_landscape(axes: Any, overlap: np.ndarray, log_q: np.ndarray) -> Any:
+    """ln q of samples over their overlaps with two patterns, [B, 2] (VAN, Fig. 3); returns what a colour bar needs."""
+    order = np.argsort(log_q)  # the likely ones on top
+    points = axes.scatter(*overlap[order].T, c=log_q[order], s=5, cmap="viridis", linewidth=0, rasterized=True)
+    axes.set_xlim(-1.05, 1.05)
+    axes.set_ylim(-1.05, 1.05)
+    axes.set_aspect("equal")
+    axes.set_xlabel("overlap with pattern 1")
+    axes.set_ylabel("overlap with pattern 2")
+    return points
+
+
+def overlap_density(axes: Any, curves: Mapping[str, OverlapDistribution], bins: int = 50) -> None:
+    """P(q) of pairs of samples, a curve for each name, with a band of one standard error."""
+    if not curves:
+        raise ValueError("curves must hold at least one distribution, got none")
+    for number, (name, distribution) in enumerate(curves.items()):
+        edges, density = distribution.density(bins)
+        centres = (edges[1:] + edges[:-1]) / 2
+        (line,) = axes.plot(centres, density.value, color=f"C{number}", linewidth=1.3, label=name)
+        low, high = density.value - density.error, density.value + density.error
+        axes.fill_between(centres, low, high, color=line.get_color(), alpha=0.25, linewidth=0)
+    axes.set_xlim(-1, 1)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("overlap q of two configurations")
+    axes.set_ylabel("P(q)")
+    axes.legend(loc="best")
+
+
+def overlaps_figure(
+    path: str | os.PathLike[str],
+    curves: Mapping[str, OverlapDistribution],
+    landscapes: Mapping[str, tuple[np.ndarray, np.ndarray]] | None = None,
+    bins: int = 50,
+) -> Path:
+    """Writes one figure (png, pdf or svg by its ending): P(q), below it a landscape (overlaps, ln q) for each name."""
+    matplotlib, figure_type, canvas_type = _matplotlib()
+    path, landscapes = Path(path), landscapes or {}
+    columns = min(4, max(1, len(landscapes)))
+    rows = -(-len(landscapes) // columns)
+    with matplotlib.rc_context(STYLE):
+        figure = figure_type(figsize=(max(6.0, 4.2 * columns), 3.8 + 3.8 * rows), layout="constrained")
+        canvas_type(figure)
+        grid = figure.add_gridspec(1 + rows, columns)
+        top = figure.add_subplot(grid[0, :])
+        top.set_title("Overlaps of pairs of samples")
+        overlap_density(top, curves, bins)
+        for place, (name, (overlap, log_q)) in enumerate(landscapes.items()):
+            axes = figure.add_subplot(grid[1 + place // columns, place % columns])
+            axes.set_title(name)
+            figure.colorbar(overlap_landscape(axes, overlap, log_q), ax=axes, label="ln q", shrink=0.75)
         with replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:] or "png")
     return path

@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a network on a spin system",
     "sample": "draw samples from a trained network into a file",
     "evaluate": "observables of a trained network, with errors, beside exact values",
+    "overlaps": "overlaps of samples with each other, and with the patterns of a Hopfield model",
     "exact": "exact and mean-field values of a spin system",
     "inverse": "couplings from samples or from magnetisations and correlations",
     "info": "version, instruction sets, threads and backends",

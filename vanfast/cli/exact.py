@@ -13,7 +13,7 @@ from vanfast.cli.parser import positive
 from vanfast.cli.systems import add_system_options, system_of
 from vanfast.hamiltonians import Hamiltonian
 
-_EXACT = ("kaufman", "curie-weiss", "enumeration", "transfer-matrix")
+_EXACT = ("kaufman", "curie-weiss", "hopfield", "enumeration", "transfer-matrix")
 _APPROXIMATE: dict[str, Callable[[Hamiltonian, float], exact.MeanField]] = {
     "nmf": exact.naive_mean_field,
     "tap": exact.tap,

@@ -7,6 +7,7 @@ Python floats and numpy arrays.
     transfer_matrix    lattices narrow in one direction, any couplings and fields
     enumerate          any system of up to 24 spins, with magnetisations and correlations
     curie_weiss        sum over the magnetisation
+    hopfield           sum over the magnetisations of sites that are alike, for few patterns
     forward_recursion  of a network whose conditionals know the magnetisation alone, on the Curie-Weiss model
     naive_mean_field, tap, bethe    approximations
 """
@@ -17,6 +18,7 @@ from vanfast.exact.bethe import bethe
 from vanfast.exact.curie_weiss import CurieWeissResult, curie_weiss
 from vanfast.exact.enumeration import Enumeration, enumerate, states
 from vanfast.exact.forward_recursion import NetworkThermodynamics, forward_recursion
+from vanfast.exact.hopfield import HopfieldResult, hopfield
 from vanfast.exact.mean_field import TapResult, naive_mean_field, tap
 from vanfast.exact.square_torus import kaufman
 from vanfast.exact.transfer_matrix import transfer_matrix
@@ -24,6 +26,7 @@ from vanfast.exact.transfer_matrix import transfer_matrix
 __all__ = [
     "CurieWeissResult",
     "Enumeration",
+    "HopfieldResult",
     "MeanField",
     "NetworkThermodynamics",
     "PairSystem",
@@ -33,6 +36,7 @@ __all__ = [
     "curie_weiss",
     "enumerate",
     "forward_recursion",
+    "hopfield",
     "kaufman",
     "naive_mean_field",
     "states",

@@ -40,7 +40,7 @@ def curie_weiss(N: int, beta: float, J: float = 1.0, h: float = 0.0) -> CurieWei
     N = int(N)
     m = 1.0 - 2.0 * np.arange(N + 1) / N
     energy = -N * (0.5 * J * m**2 + h * m) + 0.5 * J
-    log_weight = _log_binomials(N) - beta * energy
+    log_weight = log_binomials(N) - beta * energy
     top = float(log_weight.max())
     weight = np.exp(log_weight - top)
     norm = float(weight.sum())
@@ -64,7 +64,7 @@ def curie_weiss(N: int, beta: float, J: float = 1.0, h: float = 0.0) -> CurieWei
     )
 
 
-def _log_binomials(N: int) -> np.ndarray:
+def log_binomials(N: int) -> np.ndarray:
     """ln C(N, k), k = 0 .. N, to N times 1e-16: Stirling's leading terms cancel before anything is rounded.
 
     ln n! = (n + 1/2) ln n - n + ln(2 pi) / 2 + d(n), and for 0 < k < N what remains is

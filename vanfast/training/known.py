@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from vanfast import exact
 from vanfast.exact._elimination import best_plan
-from vanfast.hamiltonians import CurieWeiss, Hamiltonian, IsingSquare
+from vanfast.exact.hopfield import MAX_TERMS, number_of_terms
+from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, IsingSquare
 
 if TYPE_CHECKING:
     from vanfast.exact import Thermodynamics
@@ -21,6 +22,8 @@ def quick_method(ham: Hamiltonian) -> str | None:
         return "kaufman"
     if isinstance(ham, CurieWeiss):
         return "curie-weiss"
+    if isinstance(ham, Hopfield) and number_of_terms(ham.patterns) <= MAX_TERMS:
+        return "hopfield"
     if ham.num_sites <= ENUMERATED:
         return "enumeration"
     return "transfer-matrix" if _is_narrow(ham) else None
@@ -42,11 +45,15 @@ def known_values(ham: Hamiltonian, beta: float, method: str | None = None) -> Th
         if not isinstance(ham, CurieWeiss):
             raise ValueError("curie-weiss solves the Curie-Weiss model only")
         return exact.curie_weiss(ham.num_sites, beta, ham.J, ham.h)
+    if method == "hopfield":
+        if not isinstance(ham, Hopfield):
+            raise ValueError("hopfield solves the Hopfield model only")
+        return exact.hopfield(ham.patterns, beta)
     if method == "enumeration":
         return exact.enumerate(ham, beta)
     if method == "transfer-matrix":
         return exact.transfer_matrix(ham, beta)
-    raise ValueError(f"method must be kaufman, curie-weiss, enumeration or transfer-matrix, got {method!r}")
+    raise ValueError(f"method must be kaufman, curie-weiss, hopfield, enumeration or transfer-matrix, got {method!r}")
 
 
 def known_json(known: Thermodynamics | None) -> dict[str, float]:
