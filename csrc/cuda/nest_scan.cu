@@ -22,6 +22,7 @@
 // Floor on H200 for SK_1RSB (levels = 2), four log-sigmoids a pair: with two instructions of the special function unit
 // each (4.2 T/s) N = 100 takes 3.9e4, batch 100,000 0.94 ms; as it is here one, 0.47 ms, and FLOOR_INSTRUCTIONS
 #include <algorithm>
+#include <iterator>
 #include <stdexcept>
 
 #include "common/draw.h"
@@ -38,6 +39,7 @@ namespace {
 
 constexpr int kQuad = 4;
 constexpr int kStages = 3;
+constexpr int kThreads[] = {256, 192, 128, 64, 32};  // of a block
 constexpr int kFold = 512;  // sites whose probabilities are multiplied before a logarithm is taken
 constexpr unsigned kAll = 0xFFFFFFFFu;
 
@@ -240,7 +242,7 @@ template <int kLevels, int kSamples>
 Launch arranged(const Nest& net, int64_t count, int threads, size_t limit) {
   Launch best = {0, kSamples, 0, 0};
   int64_t most = 0;
-  for (int candidate : {256, 192, 128, 64, 32}) {
+  for (int candidate : kThreads) {
     if ((threads && threads != candidate) || shared_bytes(net, candidate, kSamples) > limit) continue;
     const int tile = candidate / kQuad * kSamples;
     const int64_t resident =
@@ -279,7 +281,7 @@ void launch_nest_scan(const Nest& net, const MaskedCall& call, const NestLayout&
     throw std::invalid_argument("sites, levels, chunks, chunk_steps and count must be positive");
   if (layout.samples != 0 && layout.samples != 1 && layout.samples != 4)
     throw std::invalid_argument("samples = " + std::to_string(layout.samples) + " must be 0, 1 or 4");
-  if (layout.threads % kWarp || layout.threads < 0 || layout.threads > 256)
+  if (layout.threads && std::find(std::begin(kThreads), std::end(kThreads), layout.threads) == std::end(kThreads))
     throw std::invalid_argument("threads = " + std::to_string(layout.threads) + " must be 0, 32, 64, 128, 192 or 256");
   if (call.count == 0) return;
   DeviceGuard guard(device);
