@@ -12,13 +12,14 @@ struct Nest {
   int sites, levels;  // levels = nestings + 1
   int64_t chunks;     // of chunk_steps steps
   int chunk_steps;
-  const float* headers;  // [sites][4]: bias, direct, coupling to the site before, steps (int)
+  int site_steps;        // of the site with most
+  const float* headers;  // [sites][8]: bias, direct, coupling to the site before, 0; steps of the quarters (int)
   const float* records;  // [chunks][chunk_steps][levels + 1][lane 4][4]
 };
 
 // How a launch is laid out; results do not depend on it. 0 leaves a choice to the launcher.
 struct NestLayout {
-  int samples = 0;  // of four lanes: 1 or 4
+  int lanes = 0;    // that share the later sites of a sample: 4 or 16
   int threads = 0;  // of a block
 };
 

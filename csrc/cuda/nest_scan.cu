@@ -3,24 +3,26 @@
 //   u_l = sum_{s<i} J_sl x_s,   logit_i = bias_i + direct_i u_i + sum_{l>i} sum_{e=0,1} r_e Y_e(u_l),
 //   Y = lns(b_k + w_k ... lns(b_0 + w_0 u_l)),   lns = ln sigmoid
 //
-// Four neighbouring lanes, a quad, draw kSamples = 4 samples (or 1, where a batch is small): lane r owns the fields of
-// the sites l = r mod 4 of all of them, so nobody else touches these, and a parameter that is read once serves 4
-// samples. A site is one pass over its later sites, a step of four at a time: the field takes in the column of the spin
-// drawn last, one FMA while it is in a register, and goes through both branches. The quad's four partial sums are added
-// as (0 + 1) + (2 + 3), with 4 samples while they are scattered, so that lane r draws sample r. Sums have that order in
-// every layout: a sample depends neither on its tile nor on the batch.
-// Shared memory: headers [site][4]; the steps as one stream of chunks through a ring, one barrier a chunk; fields
-//   [site][sample], rows 8 floats more than a multiple of 32, so that four lanes with sites of all remainders mod 4 and
-//   their samples meet no bank twice.
+// Lanes share the later sites of their samples. Site l has row N - 1 - l, so that the last steps are full. Lane r of
+// four has rows r mod 4 and draws four samples with the others: a parameter is read once for four. Where a batch is too
+// small for that, 16 lanes draw one sample, lane r + 4 q with the rows of that remainder mod 16, in a quarter of the
+// time. The field of a later site is touched by its lane alone, so lanes need no barrier.
+// A site is one pass over its later sites, a step of four at a time: the field takes in the column of the spin drawn
+// last, one FMA while it is in a register, and goes through both branches. Sums have one order in both layouts: over
+// the rows of each remainder mod 16; the four quarters q one after another; then (0 + 1) + (2 + 3) over r, with four
+// samples while they are scattered, so that lane r draws sample r. A sample depends neither on its tile nor its batch.
+// Shared memory: headers [site]; the steps as a stream of chunks (for 16 lanes: of sites) through a ring, one barrier a
+//   chunk; fields [row][sample] in rows of 32 m + 8 floats, for 16 lanes [sample][row] in rows of 32 m + 16: lanes with
+//   rows of all remainders then meet no bank twice.
 // Packed by the caller: pairs (i, l) whose field no site before i reaches are constants and part of the bias; pairs
-// that
-//   are not in use are left out. A record is J_{i-1,l}, l, then w_0, b_0, ..., r of both branches, 4 (levels + 1)
-//   floats, in base 2 (log_sigmoid.cuh): w_0 and all b times log2 e, r times ln 2. A missing fourth of a step has r = J
-//   = 0.
+//   that are not in use are left out. A record is J_{i-1,l}, l's row, then w_0, b_0, ..., r of both branches: 4 (levels
+//   + 1) floats, in base 2 (log_sigmoid.cuh): w_0 and all b times log2 e, r times ln 2. Four are a step; where one is
+//   missing, r = J = 0. A site's steps come quarter after quarter.
 // Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
 //
-// Floor on H200 for SK_1RSB (levels = 2), four log-sigmoids a pair: with two instructions of the special function unit
-// each (4.2 T/s) N = 100 takes 3.9e4, batch 100,000 0.94 ms; as it is here one, 0.47 ms, and FLOOR_INSTRUCTIONS
+// Floor on H200 for SK_1RSB (levels = 2), batch 100,000, four log-sigmoids a pair: with two instructions of the special
+// function unit each (4.2 T/s) 0.94 ms at N = 100, 3.8 ms at N = 200; with one, as here, half of that. Instructions of
+// a warp of 32 samples (counted in SASS, sm_90): SASS_STEP a step, about 300 a site, PREDICTION
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>
@@ -38,29 +40,59 @@ namespace vanfast::cuda {
 namespace {
 
 constexpr int kQuad = 4;
+constexpr int kWide = 16;
 constexpr int kStages = 3;
 constexpr int kThreads[] = {256, 192, 128, 64, 32};  // of a block
 constexpr int kFold = 512;  // sites whose probabilities are multiplied before a logarithm is taken
 constexpr unsigned kAll = 0xFFFFFFFFu;
 
-__host__ __device__ constexpr int row_floats(int samples) { return samples + (40 - samples % 32) % 32; }
 __host__ __device__ constexpr int step_floats(int levels) { return 4 * kQuad * (levels + 1); }
-__host__ __device__ constexpr int field_rows(int sites) { return (sites + kQuad - 1) / kQuad * kQuad; }
+__host__ __device__ constexpr int padded(int n, int to) { return (n + to - 1) / to * to; }
 
-// The stream of steps through a ring in shared memory.
+// kLanes lanes have kSamples samples.
+template <int kLanes>
+constexpr int kSamples = kLanes == kQuad ? 4 : 1;
+
+// Floats of a row of fields, and of all.
+template <int kLanes>
+__host__ __device__ constexpr int row_floats(int sites, int samples) {
+  return kLanes == kQuad ? padded(samples, 32) + 8 : padded(sites, 32) + 16;
+}
+template <int kLanes>
+__host__ __device__ constexpr size_t field_floats(int sites, int samples) {
+  return size_t(row_floats<kLanes>(sites, samples)) * (kLanes == kQuad ? padded(sites, kQuad) : samples);
+}
+
+struct alignas(16) Header {
+  float bias, direct, coupling, unused;
+  int steps[4];  // of the quarters
+  __device__ int before(int quarter) const {
+    int sum = 0;
+#pragma unroll
+    for (int q = 0; q < 4; ++q) sum += q < quarter ? steps[q] : 0;
+    return sum;
+  }
+};
+
+// The stream of steps through a ring in shared memory: chunks of one size, or with 16 lanes sites.
+template <int kLanes>
 struct Steps {
   const float* records;
+  const Header* headers;
   unsigned char* ring;
-  int64_t chunks, left, next = 0;  // in the stream; still to be asked for; the next to be asked for
-  int bytes;                       // of a chunk
+  int64_t chunks, left;  // in the stream; still to be asked for
+  int step, bytes;       // floats of a step; bytes of a chunk, or of the site with most steps
+  int64_t next = 0, offset = 0;
   int fill = 0, use = 0;
 
   __device__ void ask() {
     if (left > 0) {
-      const unsigned char* from = reinterpret_cast<const unsigned char*>(records) + next * bytes;
-      for (int i = 16 * threadIdx.x; i < bytes; i += 16 * blockDim.x)
-        copy_async16(ring + fill * bytes + i, from + i, true);
-      if (++next == chunks) next = 0;
+      const int now = kLanes == kQuad ? bytes : 4 * step * headers[next].before(4);
+      const unsigned char* from = reinterpret_cast<const unsigned char*>(records) + offset;
+      for (int i = 16 * threadIdx.x; i < now; i += 16 * blockDim.x)
+        copy_async16(ring + size_t(fill) * bytes + i, from + i, true);
+      offset += now;
+      if (++next == chunks) next = 0, offset = 0;
       --left;
     }
     copy_async_commit();
@@ -71,7 +103,7 @@ struct Steps {
   __device__ const float* take() {
     copy_async_wait<kStages - 2>();
     __syncthreads();
-    const unsigned char* chunk = ring + use * bytes;
+    const unsigned char* chunk = ring + size_t(use) * bytes;
     use = (use + 1) % kStages;
     ask();
     return reinterpret_cast<const float*>(chunk);
@@ -109,108 +141,141 @@ __device__ float nest(const Record<kLevels>& record, int from, int levels, float
 }
 
 // One later site: its fields take in the spins x of the site before, and its read-outs are added to `sum`.
-template <int kLevels, int kSamples>
-__device__ void add_later(const float* at, int levels, float* fields, int row, const float (&x)[kSamples],
-                          float (&sum)[kSamples]) {
+template <int kLevels, int kCount>
+__device__ void add_later(const float* at, int levels, float* fields, int stride, const float (&x)[kCount],
+                          float (&sum)[kCount]) {
   const Record<kLevels> record(at);
   const int branch = 2 * (kLevels ? kLevels : levels) + 1;
-  float* field = fields + __float_as_int(record[1]) * row;
-  float u[kSamples];
-  if constexpr (kSamples == 4) {
+  float* field = fields + __float_as_int(record[1]) * stride;
+  float u[kCount];
+  if constexpr (kCount == 4) {
     const float4 four = *reinterpret_cast<const float4*>(field);
     u[0] = four.x, u[1] = four.y, u[2] = four.z, u[3] = four.w;
   } else {
     u[0] = *field;
   }
 #pragma unroll
-  for (int s = 0; s < kSamples; ++s) u[s] = fmaf(record[0], x[s], u[s]);
-  if constexpr (kSamples == 4)
+  for (int s = 0; s < kCount; ++s) u[s] = fmaf(record[0], x[s], u[s]);
+  if constexpr (kCount == 4)
     *reinterpret_cast<float4*>(field) = make_float4(u[0], u[1], u[2], u[3]);
   else
     *field = u[0];
 #pragma unroll
   for (int e = 0; e < 2; ++e)
 #pragma unroll
-    for (int s = 0; s < kSamples; ++s) {
+    for (int s = 0; s < kCount; ++s) {
       const int from = 2 + e * branch;
       sum[s] = fmaf(record[from + branch - 1], nest<kLevels>(record, from, levels, u[s]), sum[s]);
     }
 }
 
-// The quad's sum of its one sample, or of sample `lane` of four.
-template <int kSamples>
-__device__ float total(const float (&sum)[kSamples], int lane) {
-  if constexpr (kSamples == 1) {
-    const float two = sum[0] + __shfl_xor_sync(kAll, sum[0], 1);
-    return two + __shfl_xor_sync(kAll, two, 2);
-  } else {
-    const bool odd = lane & 1, high = lane & 2;
-    const float low2 = (odd ? sum[1] : sum[0]) + __shfl_xor_sync(kAll, odd ? sum[0] : sum[1], 1);
-    const float high2 = (odd ? sum[3] : sum[2]) + __shfl_xor_sync(kAll, odd ? sum[2] : sum[3], 1);
-    return (high ? high2 : low2) + __shfl_xor_sync(kAll, high ? low2 : high2, 2);
-  }
+// The logits of four samples from a quad's sums; lane r gets that of sample r.
+__device__ float total(const float (&sum)[4], int lane) {
+  const bool odd = lane & 1, high = lane & 2;
+  const float low2 = (odd ? sum[1] : sum[0]) + __shfl_xor_sync(kAll, odd ? sum[0] : sum[1], 1);
+  const float high2 = (odd ? sum[3] : sum[2]) + __shfl_xor_sync(kAll, odd ? sum[2] : sum[3], 1);
+  return (high ? high2 : low2) + __shfl_xor_sync(kAll, high ? low2 : high2, 2);
 }
 
-// The spins of the quad's samples from the lanes that drew them.
-template <int kSamples>
-__device__ void share(bool up, float (&x)[kSamples]) {
-  if constexpr (kSamples == 1) {
-    x[0] = up ? 1.0f : -1.0f;
-  } else {
-    const unsigned votes = __ballot_sync(kAll, up) >> (threadIdx.x % kWarp / kQuad * kQuad);
+// The logit of one sample from its own site's share, which lane `from` has, and the quarters' sums of 16 lanes.
+__device__ float total(float own, int from, float quarter, int lane) {
+  const float share = __shfl_sync(kAll, own, from, kWide);
+  float sum = lane % kQuad == from % kQuad ? share : 0.0f;
 #pragma unroll
-    for (int s = 0; s < kSamples; ++s) x[s] = votes >> s & 1u ? 1.0f : -1.0f;
-  }
+  for (int q = 0; q < 4; ++q) sum += __shfl_sync(kAll, quarter, kQuad * q + lane % kQuad, kWide);
+  sum += __shfl_xor_sync(kAll, sum, 1);
+  return sum + __shfl_xor_sync(kAll, sum, 2);
 }
 
-template <int kLevels, int kSamples>
+// One site of four samples: the logit of the lane's own. `at` is the next step in the chunk.
+template <int kLevels>
+__device__ float site_logit(const Nest& net, const Header& header, int site, Steps<kQuad>& steps, const float*& chunk,
+                            int& at, float* fields, int stride, const float (&x)[4], int lane) {
+  const int row = net.sites - 1 - site;
+  float sum[4] = {};
+  if (row % kQuad == lane)
+#pragma unroll
+    for (int s = 0; s < 4; ++s)
+      sum[s] = fmaf(header.direct, fmaf(header.coupling, x[s], fields[row * stride + s]), header.bias);
+  for (int q = 0; q < 4; ++q) {
+    float quarter[4] = {};
+    for (int left = header.steps[q]; left > 0;) {
+      if (at == net.chunk_steps) chunk = steps.take(), at = 0;
+      const int now = min(left, net.chunk_steps - at);
+      const float* record = chunk + at * steps.step + 4 * lane;
+      for (int i = 0; i < now; ++i, record += steps.step)
+        add_later<kLevels>(record, net.levels, fields, stride, x, quarter);
+      at += now, left -= now;
+    }
+#pragma unroll
+    for (int s = 0; s < 4; ++s) sum[s] += quarter[s];
+  }
+  return total(sum, lane);
+}
+
+// One site of one sample.
+template <int kLevels>
+__device__ float site_logit(const Nest& net, const Header& header, int site, Steps<kWide>& steps, const float*&, int&,
+                            float* fields, int stride, const float (&x)[1], int lane) {
+  const int row = net.sites - 1 - site, from = row % kWide;
+  float own = 0.0f, quarter[1] = {};
+  if (from == lane) own = fmaf(header.direct, fmaf(header.coupling, x[0], fields[row * stride]), header.bias);
+  const float* record = steps.take() + header.before(lane / kQuad) * steps.step + 4 * (lane % kQuad);
+  for (int left = header.steps[lane / kQuad]; left > 0; --left, record += steps.step)
+    add_later<kLevels>(record, net.levels, fields, stride, x, quarter);
+  return total(own, from, quarter[0], lane);
+}
+
+// The spins of four samples from the lanes that drew them.
+__device__ void share(bool up, float (&x)[4]) {
+  const unsigned votes = __ballot_sync(kAll, up) >> (threadIdx.x % kWarp / kQuad * kQuad);
+#pragma unroll
+  for (int s = 0; s < 4; ++s) x[s] = votes >> s & 1u ? 1.0f : -1.0f;
+}
+
+__device__ void share(bool up, float (&x)[1]) { x[0] = up ? 1.0f : -1.0f; }
+
+template <int kLevels, int kLanes>
 __global__ void __launch_bounds__(256, 2) nest_scan_kernel(Nest net, MaskedCall call) {
   VANFAST_SHARED(shared);
-  const int lane = threadIdx.x % kQuad, quad = threadIdx.x / kQuad, samples = blockDim.x / kQuad * kSamples;
-  const int own = kSamples == 1 ? quad : threadIdx.x, row = row_floats(samples);
-  const int step = step_floats(net.levels), rows = field_rows(net.sites);
-  const int64_t tiles = (call.count + samples - 1) / samples;
+  constexpr int kCount = kSamples<kLanes>;
+  constexpr bool kFour = kLanes == kQuad;
+  const int lane = threadIdx.x % kLanes, group = threadIdx.x / kLanes, samples = blockDim.x / kLanes * kCount;
+  const int own = kFour ? threadIdx.x : group, row = row_floats<kLanes>(net.sites, samples), stride = kFour ? row : 1;
+  const int64_t tiles = (call.count + samples - 1) / samples, chunks = kFour ? net.chunks : net.sites;
   const int64_t my_tiles = (tiles - blockIdx.x + gridDim.x - 1) / gridDim.x;
   const uint64_t first = call.first + (call.step ? static_cast<uint64_t>(*call.step) : 0);
 
-  float4* headers = reinterpret_cast<float4*>(shared);
-  Steps steps = {net.records, shared + 16 * static_cast<size_t>(net.sites),
-                 net.chunks,  my_tiles * net.chunks,
-                 0,           4 * step * net.chunk_steps};
-  float* fields = reinterpret_cast<float*>(steps.ring + kStages * size_t(steps.bytes)) + quad * kSamples;
-  for (int i = 0; i < kStages - 1; ++i) steps.ask();
-  for (int site = threadIdx.x; site < net.sites; site += blockDim.x)
-    headers[site] = reinterpret_cast<const float4*>(net.headers)[site];
+  Header* headers = reinterpret_cast<Header*>(shared);
+  for (int i = threadIdx.x; i < 2 * net.sites; i += blockDim.x)
+    reinterpret_cast<float4*>(shared)[i] = reinterpret_cast<const float4*>(net.headers)[i];
   __syncthreads();
+  const int step = step_floats(net.levels);
+  Steps<kLanes> steps = {net.records,
+                         headers,
+                         shared + sizeof(Header) * net.sites,
+                         chunks,
+                         my_tiles * chunks,
+                         step,
+                         4 * step * (kFour ? net.chunk_steps : net.site_steps)};
+  float* fields = reinterpret_cast<float*>(steps.ring + kStages * size_t(steps.bytes)) + group * (kFour ? 4 : row);
+  for (int i = 0; i < kStages - 1; ++i) steps.ask();
 
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t n = tile * samples + own;
-    const bool wanted = n < call.count, writes = wanted && (kSamples == 4 || lane == 0);
+    const bool wanted = n < call.count, writes = wanted && (kFour || lane == 0);
     int8_t* spins = call.spins + n * net.sites;
-    for (int l = lane; l < rows; l += kQuad)
+    for (int l = lane; l < padded(net.sites, kQuad); l += kLanes)
 #pragma unroll
-      for (int s = 0; s < kSamples; ++s) fields[l * row + s] = 0.0f;
+      for (int s = 0; s < kCount; ++s) fields[l * stride + s] = 0.0f;
     const float* chunk = nullptr;
-    int at = net.chunk_steps;  // the next step in the chunk; a tile begins with a new one
-    float x[kSamples] = {};
+    int at = net.chunk_steps;  // a tile begins with a new chunk
+    float x[kCount] = {};
     PhiloxWords random = {};
     LogProbability log_q;
     for (int site = 0; site < net.sites; ++site) {
       const bool given = call.given && wanted && spins[site] > 0;  // asked for early
-      const float4 header = headers[site];
-      float sum[kSamples] = {};
-      if (site % kQuad == lane)
-#pragma unroll
-        for (int s = 0; s < kSamples; ++s)
-          sum[s] = fmaf(header.y, fmaf(header.z, x[s], fields[site * row + s]), header.x);
-      for (int left = __float_as_int(header.w); left > 0;) {
-        if (at == net.chunk_steps) chunk = steps.take(), at = 0;
-        const int now = min(left, net.chunk_steps - at);
-        for (int i = 0; i < now; ++i)
-          add_later<kLevels>(chunk + (at + i) * step + 4 * lane, net.levels, fields, row, x, sum);
-        at += now, left -= now;
-      }
-      const float logit = total<kSamples>(sum, lane);
+      const float logit = site_logit<kLevels>(net, headers[site], site, steps, chunk, at, fields, stride, x, lane);
 
       if (!call.given && site % 4 == 0) random = philox(call.seed, first + n, site / 4, kSpinStream);
       const uint32_t even = site & 2 ? random.word[2] : random.word[0],
@@ -227,48 +292,50 @@ __global__ void __launch_bounds__(256, 2) nest_scan_kernel(Nest net, MaskedCall 
   }
 }
 
-size_t shared_bytes(const Nest& net, int threads, int samples) {
-  const size_t fields = size_t(field_rows(net.sites)) * row_floats(threads / kQuad * samples) * sizeof(float);
-  return size_t(net.sites) * 16 + size_t(kStages) * net.chunk_steps * step_floats(net.levels) * 4 + fields;
+template <int kLanes>
+size_t shared_bytes(const Nest& net, int threads) {
+  const size_t steps = size_t(kStages) * (kLanes == kQuad ? net.chunk_steps : net.site_steps);
+  const size_t fields = field_floats<kLanes>(net.sites, threads / kLanes * kSamples<kLanes>);
+  return sizeof(Header) * net.sites + 4 * (steps * step_floats(net.levels) + fields);
 }
 
 struct Launch {
-  int threads, samples;
+  int threads;
   int64_t resident, tiles;  // blocks that the device holds at once; tiles of the batch
 };
 
 // The block size that holds most samples at once; where those are more than there are, the smallest.
-template <int kLevels, int kSamples>
+template <int kLevels, int kLanes>
 Launch arranged(const Nest& net, int64_t count, int threads, size_t limit) {
-  Launch best = {0, kSamples, 0, 0};
+  Launch best = {};
   int64_t most = 0;
   for (int candidate : kThreads) {
-    if ((threads && threads != candidate) || shared_bytes(net, candidate, kSamples) > limit) continue;
-    const int tile = candidate / kQuad * kSamples;
-    const int64_t resident =
-        resident_blocks(nest_scan_kernel<kLevels, kSamples>, candidate, shared_bytes(net, candidate, kSamples));
-    const int64_t now = std::min(resident * tile, (count + tile - 1) / tile * tile), tiles = (count + tile - 1) / tile;
+    const size_t bytes = shared_bytes<kLanes>(net, candidate);
+    if ((threads && threads != candidate) || bytes > limit) continue;
+    const int tile = candidate / kLanes * kSamples<kLanes>;
+    const int64_t resident = resident_blocks(nest_scan_kernel<kLevels, kLanes>, candidate, bytes);
+    const int64_t tiles = (count + tile - 1) / tile, now = std::min(resident, tiles) * tile;
     const bool idle = best.threads && best.tiles < best.resident;
-    if (idle || now > most) best = {candidate, kSamples, resident, tiles}, most = now;
+    if (idle || now > most) best = {candidate, resident, tiles}, most = now;
   }
   return best;
 }
 
-template <int kLevels, int kSamples>
+template <int kLevels, int kLanes>
 void launch_arranged(const Nest& net, const MaskedCall& call, const Launch& how, uintptr_t stream) {
-  VANFAST_LAUNCH(nest_scan_kernel<kLevels, kSamples>, static_cast<int>(std::min(how.tiles, how.resident)), how.threads,
-                 shared_bytes(net, how.threads, kSamples), stream, net, call);
+  VANFAST_LAUNCH(nest_scan_kernel<kLevels, kLanes>, static_cast<int>(std::min(how.tiles, how.resident)), how.threads,
+                 shared_bytes<kLanes>(net, how.threads), stream, net, call);
 }
 
 template <int kLevels>
 void launch_levels(const Nest& net, const MaskedCall& call, const NestLayout& layout, size_t limit, uintptr_t stream) {
-  Launch four = {}, one = {};
-  if (layout.samples != 1) four = arranged<kLevels, 4>(net, call.count, layout.threads, limit);
-  // With one sample a quad there are four times as many threads, which a small batch needs and a large one pays for.
-  const bool small = !four.threads || 2 * four.tiles < four.resident;
-  if (layout.samples != 4 && small) one = arranged<kLevels, 1>(net, call.count, layout.threads, limit);
-  if (one.threads) return launch_arranged<kLevels, 1>(net, call, one, stream);
-  if (four.threads) return launch_arranged<kLevels, 4>(net, call, four, stream);
+  Launch quads = {}, wide = {};
+  if (layout.lanes != kWide) quads = arranged<kLevels, kQuad>(net, call.count, layout.threads, limit);
+  if (layout.lanes != kQuad) wide = arranged<kLevels, kWide>(net, call.count, layout.threads, limit);
+  // 16 lanes have more work in all, and less to wait for: as long as the device holds all samples at once.
+  if (wide.threads && (!quads.threads || wide.tiles <= wide.resident))
+    return launch_arranged<kLevels, kWide>(net, call, wide, stream);
+  if (quads.threads) return launch_arranged<kLevels, kQuad>(net, call, quads, stream);
   throw std::invalid_argument("sites = " + std::to_string(net.sites) + " with levels = " + std::to_string(net.levels) +
                               ": the fields and parameters of a block do not fit in shared memory");
 }
@@ -277,10 +344,10 @@ void launch_levels(const Nest& net, const MaskedCall& call, const NestLayout& la
 
 void launch_nest_scan(const Nest& net, const MaskedCall& call, const NestLayout& layout, int shared_limit, int device,
                       uintptr_t stream) {
-  if (net.sites < 1 || net.levels < 1 || net.chunk_steps < 1 || net.chunks < 0 || call.count < 0)
-    throw std::invalid_argument("sites, levels, chunks, chunk_steps and count must be positive");
-  if (layout.samples != 0 && layout.samples != 1 && layout.samples != 4)
-    throw std::invalid_argument("samples = " + std::to_string(layout.samples) + " must be 0, 1 or 4");
+  if (net.sites < 1 || net.levels < 1 || net.chunk_steps < 1 || net.chunks < 0 || net.site_steps < 0 || call.count < 0)
+    throw std::invalid_argument("sites, levels, chunks, chunk_steps, site_steps and count must be positive");
+  if (layout.lanes != 0 && layout.lanes != kQuad && layout.lanes != kWide)
+    throw std::invalid_argument("lanes = " + std::to_string(layout.lanes) + " must be 0, 4 or 16");
   if (layout.threads && std::find(std::begin(kThreads), std::end(kThreads), layout.threads) == std::end(kThreads))
     throw std::invalid_argument("threads = " + std::to_string(layout.threads) + " must be 0, 32, 64, 128, 192 or 256");
   if (call.count == 0) return;

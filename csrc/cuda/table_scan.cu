@@ -28,6 +28,7 @@ constexpr int kRow = kWarp + 1;  // of logits: lanes reach any row or column wit
 // Rows of logits of a warp to call.keep, lanes along the sites of a word.
 __device__ void store_logits(const float* rows, const SpinRows& spins, float* keep, int64_t n0, int word, int lane) {
   const int site = kWordSites * word + lane;
+#pragma unroll 4
   for (int i = 0; i < kWarp; ++i)
     if (n0 + i < spins.count && site < spins.sites) keep[(n0 + i) * spins.sites + site] = rows[lane * kRow + i];
 }

@@ -80,11 +80,11 @@ def bytes_of(drawn):
     return [tensor.cpu().numpy().tobytes() for tensor in (drawn.spins, drawn.log_q, *drawn.kept)]
 
 
-@pytest.mark.parametrize("samples", [1, 4])
+@pytest.mark.parametrize("lanes", [4, 16])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_samples_are_those_of_the_reference(cuda, name, samples):
+def test_samples_are_those_of_the_reference(cuda, name, lanes):
     """Spins for the same random words, ln q of what was drawn, and the logits that are kept."""
-    drawn = engine(cuda, name, samples=samples).draw(COUNT, SEED, FIRST, keep=True)
+    drawn = engine(cuda, name, lanes=lanes).draw(COUNT, SEED, FIRST, keep=True)
     spins = drawn.spins.cpu()
     assert spins.abs().eq(1).all()
     assert (spins != reference_spins(name)).any(1).sum() <= 1
@@ -93,24 +93,24 @@ def test_samples_are_those_of_the_reference(cuda, name, samples):
     torch.testing.assert_close(drawn.kept[0].cpu().double(), reference(name).logits(spins), rtol=0, atol=tolerance)
 
 
-@pytest.mark.parametrize("samples", [1, 4])
+@pytest.mark.parametrize("lanes", [4, 16])
 @pytest.mark.parametrize("name", NETWORKS)
-def test_scoring_gives_the_bytes_of_drawing(cuda, name, samples):
-    one = engine(cuda, name, samples=samples)
+def test_scoring_gives_the_bytes_of_drawing(cuda, name, lanes):
+    one = engine(cuda, name, lanes=lanes)
     drawn = one.draw(33, SEED, 7, keep=True)
     assert bytes_of(one.evaluate(drawn.spins.clone(), keep=True)) == bytes_of(drawn)
     assert one.evaluate(drawn.spins).kept == ()
 
 
-LAYOUTS = [(1, 32), (1, 128), (1, 256), (4, 32), (4, 64), (4, 192), (4, 256)]
+LAYOUTS = [(16, 32), (16, 128), (16, 256), (4, 32), (4, 64), (4, 192), (4, 256)]
 
 
 @pytest.mark.parametrize("name", ["two sites", "rs 33", "1rsb 17", "2rsb 31", "5rsb 13", "sparse 27"])
 def test_bytes_do_not_depend_on_layout_or_batch(cuda, name):
     one, first = engine(cuda, name), 0
     whole = one.draw(70, SEED, 2**32 - 3, keep=True)
-    for samples, threads in LAYOUTS:
-        other = engine(cuda, name, samples=samples, threads=threads).draw(70, SEED, 2**32 - 3, keep=True)
+    for lanes, threads in LAYOUTS:
+        other = engine(cuda, name, lanes=lanes, threads=threads).draw(70, SEED, 2**32 - 3, keep=True)
         assert bytes_of(other) == bytes_of(whole)
     for count in (1, 5, 33, 31):
         part = one.draw(count, SEED, 2**32 - 3 + first, keep=True)
@@ -119,10 +119,10 @@ def test_bytes_do_not_depend_on_layout_or_batch(cuda, name):
         first += count
 
 
-@pytest.mark.parametrize("samples", [1, 4])
-def test_more_tiles_than_blocks(cuda, samples):
+@pytest.mark.parametrize("lanes", [4, 16])
+def test_more_tiles_than_blocks(cuda, lanes):
     """Blocks of threads go from tile to tile; an emulated device holds few."""
-    one, many = engine(cuda, "1rsb 8", samples=samples, threads=32), 257 if cuda.emulated else 300_001
+    one, many = engine(cuda, "1rsb 8", lanes=lanes, threads=32), 257 if cuda.emulated else 300_001
     drawn = one.draw(many, SEED, 3)
     for start in range(0, many - 31, many // 5):
         part = one.draw(32, SEED, 3 + start)
@@ -134,7 +134,7 @@ def test_the_launcher_s_choice(cuda):
     """However many samples: a few, as many as fill an emulated device, and many."""
     one = engine(cuda, "two sites")
     whole = one.draw(1500, SEED, 0)
-    for count in (1, 100, 383, 385, 700):
+    for count in (1, 5, 6, 7, 47, 49, 100, 383, 385, 700):
         part = one.draw(count, SEED, 0)
         assert torch.equal(part.spins, whole.spins[:count])
         assert torch.equal(part.log_q, whole.log_q[:count])
@@ -241,8 +241,10 @@ def test_what_is_packed(name):
     found = zip(np.repeat(order.sites, 4)[there.flatten()].tolist(), order.later[there].tolist(), strict=True)
     assert sorted(found) == packed
     assert [*zip(*map(list, order.still), strict=True)] == constant
-    assert (order.later[there] % 4 == np.nonzero(there)[1]).all()
-    assert order.steps.sum() == len(order.later)
+    assert (order.rows[there] == plan.num_sites - 1 - order.later[there]).all()
+    quarter = np.concatenate([np.repeat(range(4), steps) for steps in order.steps])
+    assert (order.rows % 16 == 4 * quarter[:, None] + np.arange(4)).all()  # no two lanes meet in a row
+    assert (order.rows < -(-plan.num_sites // 4) * 4).all()
     if name == "1rsb 17":
         assert len(constant) == 16
         assert len(order.later) == sum(-(-left // 4) for left in range(16))
@@ -263,8 +265,8 @@ def test_no_samples_and_wrong_arguments(cuda):
     assert one.draw(0, SEED, 0, keep=True).kept[0].shape == (0, 8)
     with pytest.raises(ValueError, match=r"spins is torch.int8 \[3, 9\]"):
         one.evaluate(torch.ones((3, 9), dtype=torch.int8, device=cuda.device))
-    with pytest.raises(ValueError, match="samples = 2 must be 0, 1 or 4"):
-        engine(cuda, "1rsb 8", samples=2).draw(5, SEED, 0)
+    with pytest.raises(ValueError, match="lanes = 2 must be 0, 4 or 16"):
+        engine(cuda, "1rsb 8", lanes=2).draw(5, SEED, 0)
     for threads in (31, 288, -32, 96):
         with pytest.raises(ValueError, match=f"threads = {threads} must be 0, 32, 64"):
             engine(cuda, "1rsb 8", threads=threads).draw(5, SEED, 0)
@@ -306,7 +308,8 @@ def _case(name, count, given=False, **layout):
 
 # More tiles than an emulated device holds blocks, several warps, more chunks of parameters than the ring holds.
 BARRIER_CASES = {
-    "four": _case("1rsb 17", 270, samples=4, threads=64),
-    "four given": _case("2rsb 31", 130, given=True, samples=4, threads=64),
-    "one": _case("5rsb 13", 70, samples=1, threads=64),
+    "four": _case("1rsb 17", 200, lanes=4, threads=64),
+    "four given": _case("2rsb 31", 100, given=True, lanes=4, threads=64),
+    "one": _case("5rsb 13", 13, lanes=16, threads=64),
+    "one given": _case("1rsb 17", 13, given=True, lanes=16, threads=64),
 }

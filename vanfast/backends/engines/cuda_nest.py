@@ -19,14 +19,14 @@ LOG2_E, LN2 = 1 / math.log(2), math.log(2)
 
 
 class CudaNest(Engine):
-    """`samples` (of a quad of lanes, 1 or 4) and `threads` (of a block) are for tests; 0 leaves them to the launcher.
+    """`lanes` (of a sample, 4 or 16) and `threads` (of a block) are for tests; 0 leaves them to the launcher.
 
     Which pairs are packed is settled by the first plan; later ones have other parameters only.
     """
 
-    def __init__(self, plan: NestPlan, device: torch.device, module: Any, samples: int = 0, threads: int = 0) -> None:
+    def __init__(self, plan: NestPlan, device: torch.device, module: Any, lanes: int = 0, threads: int = 0) -> None:
         super().__init__(plan, device)
-        self._module, self._layout = module, {"samples": samples, "threads": threads}
+        self._module, self._layout = module, {"lanes": lanes, "threads": threads}
         self._shared = module.device_properties(device.index or 0)["shared_bytes"]
         self._levels = plan.nestings + 1
         self._chunk_steps = max(1, CHUNK_BYTES // (4 * 4 * QUAD * (self._levels + 1)))
@@ -38,17 +38,17 @@ class CudaNest(Engine):
         N, steps = self.num_sites, len(order.later)
         self._chunks = -(-steps // self._chunk_steps)
         filling = self._chunks * self._chunk_steps - steps
-        later = np.concatenate([order.later, np.full((filling, QUAD), -1)])
+        later, rows = (np.concatenate([x, np.full((filling, QUAD), -1)]) for x in (order.later, order.rows))
         sites = np.concatenate([order.sites, np.zeros(filling, dtype=np.int64)])[:, None]
         missing = later < 0
-        # A missing site is the lane's first row, so that no lane meets another's.
-        self._rows = self._on_device(np.where(missing, np.arange(QUAD), later).reshape(-1)).int().view(torch.float32)
+        self._rows = self._on_device(rows.reshape(-1)).int().view(torch.float32)
         self._missing = self._on_device(missing.reshape(-1))
         self._pair = self._on_device(np.where(missing, 0, sites * N + later).reshape(-1))
         self._step = self._on_device(np.where(missing, 0, (sites - 1) * N + later).reshape(-1))
         self._records = torch.zeros((len(later), self._levels + 1, QUAD, 4), device=self.device)
-        self._headers = torch.zeros((N, 4), device=self.device)
-        self._headers[:, 3] = self._on_device(order.steps).int().view(torch.float32)
+        self._headers = torch.zeros((N, 8), device=self.device)
+        self._headers[:, 4:] = self._on_device(order.steps).int().view(torch.float32)
+        self._site_steps = int(order.steps.sum(1).max())
         # Pairs that are constants, by sites that have any, each as many as the one with most.
         i, l = order.still
         found, counts = np.unique(i, return_counts=True)
@@ -107,6 +107,7 @@ class CudaNest(Engine):
                 levels=self._levels,
                 chunks=self._chunks,
                 chunk_steps=self._chunk_steps,
+                site_steps=self._site_steps,
                 headers=self._headers.data_ptr(),
                 records=self._records.data_ptr(),
                 spins=spins.data_ptr(),
