@@ -308,21 +308,35 @@ struct Launch {
   int64_t resident, tiles;  // blocks that the device holds at once; tiles of the batch
 };
 
-// The block size that holds most samples at once; where those are more than there are, the smallest.
 template <int kLevels, int kLanes>
-Launch arranged(const Nest& net, int64_t count, int threads, size_t limit) {
+Launch of_threads(const Nest& net, int64_t count, int threads) {
+  const int tile = threads / kLanes * kSamples<kLanes>;
+  return {threads, resident_blocks(nest_scan_kernel<kLevels, kLanes>, threads, shared_bytes<kLanes>(net, threads)),
+          (count + tile - 1) / tile};
+}
+
+// Four lanes: the block size that holds most samples at once; where those are more than there are, the smallest.
+template <int kLevels>
+Launch arranged_quads(const Nest& net, int64_t count, int wish, size_t limit) {
   Launch best = {};
   int64_t most = 0;
-  for (int candidate : kThreads) {
-    const size_t bytes = shared_bytes<kLanes>(net, candidate);
-    if ((threads && threads != candidate) || bytes > limit) continue;
-    const int tile = candidate / kLanes * kSamples<kLanes>;
-    const int64_t resident = resident_blocks(nest_scan_kernel<kLevels, kLanes>, candidate, bytes);
-    const int64_t tiles = (count + tile - 1) / tile, now = std::min(resident, tiles) * tile;
+  for (int threads : kThreads) {
+    if ((wish && wish != threads) || shared_bytes<kQuad>(net, threads) > limit) continue;
+    const Launch now = of_threads<kLevels, kQuad>(net, count, threads);
+    const int64_t samples = std::min(now.resident, now.tiles) * threads;
     const bool idle = best.threads && best.tiles < best.resident;
-    if (idle || now > most) best = {candidate, resident, tiles}, most = now;
+    if (idle || samples > most) best = now, most = samples;
   }
   return best;
+}
+
+// 16 lanes: 8 samples a block, which share the copying of the parameters; fewer where they do not fit.
+template <int kLevels>
+Launch arranged_wide(const Nest& net, int64_t count, int wish, size_t limit) {
+  for (int threads : kThreads)
+    if ((wish ? wish == threads : threads <= 128) && shared_bytes<kWide>(net, threads) <= limit)
+      return of_threads<kLevels, kWide>(net, count, threads);
+  return {};
 }
 
 template <int kLevels, int kLanes>
@@ -334,12 +348,12 @@ void launch_arranged(const Nest& net, const MaskedCall& call, const Launch& how,
 template <int kLevels>
 void launch_levels(const Nest& net, const MaskedCall& call, const NestLayout& layout, size_t limit, uintptr_t stream) {
   Launch quads = {}, wide = {};
-  if (layout.lanes != kWide) quads = arranged<kLevels, kQuad>(net, call.count, layout.threads, limit);
-  if (layout.lanes != kQuad) wide = arranged<kLevels, kWide>(net, call.count, layout.threads, limit);
+  if (layout.lanes != kQuad) wide = arranged_wide<kLevels>(net, call.count, layout.threads, limit);
   // 16 lanes have more work in all, and less to wait for: as long as the device holds all samples at once.
-  if (wide.threads && (!quads.threads || wide.tiles <= wide.resident))
-    return launch_arranged<kLevels, kWide>(net, call, wide, stream);
+  const bool few = wide.threads && wide.tiles <= wide.resident;
+  if (layout.lanes != kWide && !few) quads = arranged_quads<kLevels>(net, call.count, layout.threads, limit);
   if (quads.threads) return launch_arranged<kLevels, kQuad>(net, call, quads, stream);
+  if (wide.threads) return launch_arranged<kLevels, kWide>(net, call, wide, stream);
   throw std::invalid_argument("sites = " + std::to_string(net.sites) + " with levels = " + std::to_string(net.levels) +
                               ": the fields and parameters of a block do not fit in shared memory");
 }

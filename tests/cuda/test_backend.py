@@ -68,6 +68,8 @@ def test_what_it_refuses(device):
         vf.Sampler(vf.networks.Dense(4).double(), backend="cuda")
     with pytest.raises(ValueError, match="float64; GPU engines compute in float32"):
         vf.Sampler(battery.network("sk", device).double(), backend="cuda")
+    stacks = "there is no GPU kernel for SK: net.cpu() and backend 'cpu' draw from it"
+    assert backend.refuses_on_gpu(battery.network("sk", device), "fp32", backend.STACKS) == stacks
     with pytest.raises(ValueError, match="isa = 'avx2': the cuda backend has no instruction sets"):
         vf.Sampler(vf.networks.Dense(4), backend="cuda", isa="avx2")
 

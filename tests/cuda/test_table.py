@@ -142,6 +142,29 @@ def test_wrong_arguments(cuda):
             cuda.module.table_scan(**(call | wrong))
 
 
+ON_GPU = pytest.mark.parametrize("cuda", [pytest.param("gpu", marks=pytest.mark.gpu)], indirect=True)
+
+
+@ON_GPU
+@pytest.mark.parametrize("name", ["cw_n 31", "exact 11"])
+def test_replays_of_a_graph(cuda, name):
+    """Tables and indices move on between replays of one captured load and draw."""
+    on_device, step = moved(plan(name), cuda.device), torch.zeros(1, dtype=torch.int64, device=cuda.device)
+    on_device = type(on_device)(on_device.num_sites, on_device.logits.clone())
+    one = CudaTable(on_device, cuda.device, cuda.module)
+    one.draw(300, SEED, 7, step, keep=True)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        one.load(on_device)
+        drawn = one.draw(300, SEED, 7, step, keep=True)
+    for _ in range(2):
+        step += 300
+        on_device.logits.mul_(0.5)
+        graph.replay()
+        fresh = CudaTable(on_device, cuda.device, cuda.module)
+        assert bytes_of(fresh.draw(300, SEED, 7 + int(step), keep=True)) == bytes_of(drawn)
+
+
 def _case(name, count, given=False):
     def run(module):
         one = CudaTable(plan(name), torch.device("cpu"), module)
