@@ -21,11 +21,20 @@ NETWORKS = {
     "factorised": lambda: vf.networks.Factorised(5, seed=8),
 }
 MIXTURES = ("mixture", "factorised")
+H2ARNN = {
+    "sk": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(9, seed=9), 0.7, k=0),
+    "sk 1rsb z2": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(7, seed=9), 0.7, k=1, z2=True),
+    "sk sparse": lambda: vf.networks.SK(vf.hamiltonians.IsingSquare(shape=(4, 3)), 0.4, sparse=True),
+    "cw_n": lambda: vf.networks.CurieWeissN(vf.hamiltonians.CurieWeiss(10, h=0.1), 1.2),
+    "cw_inf": lambda: vf.networks.CurieWeissInf(8, beta=1.3),
+    "one parameter": lambda: vf.networks.OneParameter(9, beta=0.6),
+    "exact h2": lambda: vf.networks.ExactH2(vf.hamiltonians.SherringtonKirkpatrick(8, seed=9), 1.1),
+}
 SEED = 2**63 + 5
 
 
 def network(name: str, device: torch.device) -> Network:
-    net: Network = NETWORKS[name]()
+    net: Network = (NETWORKS | H2ARNN)[name]()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in net.parameters():

@@ -1,5 +1,7 @@
 """What bench/gpu_check.sh and bench/gpu do on a GPU, tried on the CPU with small sizes and made-up tools."""
 
+import dataclasses
+import importlib
 import importlib.util
 import json
 import os
@@ -9,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = ROOT / "bench" / "gpu_check.sh"
@@ -74,7 +77,7 @@ def test_a_failing_phase_stops_no_other(tmp_path: Path) -> None:
     assert json.loads((out / "memcheck.json").read_text())["errors"] == 2
     assert summary["all_passed"] is False
     # The small cases ask for what cannot be missed, or for what cannot be reached.
-    assert summary["targets_reached"] == 4
+    assert summary["targets_reached"] == 6
     missed = [(entry["case"], entry["quantity"]) for entry in summary["targets_missed"]]
     assert missed == [
         ("train SK", "seconds"),
@@ -166,6 +169,18 @@ def test_exit_codes_are_told_apart(tmp_path: Path) -> None:
     phase = report().write_phase(tmp_path, "tests", 124, 150.0, 150.0, "pytest")
     assert phase["status"] == "timed out"
     assert "error" in phase["tests"]
+
+
+def test_a_network_that_a_backend_has_no_kernels_for_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "bench" / "gpu")
+    clock, run, targets = (importlib.import_module(name) for name in ("clock", "run", "targets"))
+    target = next(target for target in targets.targets(tiny=True) if target.name == "sample SK_1RSB")
+    cpu = torch.device("cpu")
+    row = run._measure(dataclasses.replace(target, precision="bf16"), cpu, "cpu", clock.Clock(cpu, quick=True))
+    assert (row["status"], row["case"]) == ("refused", "sample SK_1RSB")
+    assert "SK has no matrix products" in row["error"]
+    run.judge(row, target, {"cases": [row]})
+    assert row["asked"] == {}
 
 
 def test_a_backend_that_fails_is_told_and_hides_no_other(tmp_path: Path) -> None:

@@ -147,6 +147,29 @@ def mixture_scan(
     device: int,
     stream: int,
 ) -> None: ...
+def nest_scan(
+    *,
+    sites: int,
+    levels: int,
+    chunks: int,
+    chunk_steps: int,
+    site_steps: int,
+    headers: int,
+    records: int,
+    spins: int,
+    log_q: int,
+    count: int,
+    seed: int,
+    first: int,
+    step: int,
+    given: bool,
+    keep: int,
+    lanes: int,
+    threads: int,
+    shared_limit: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def pack_planes(spins: int, count: int, num_sites: int, planes: int, device: int, stream: int) -> None: ...
 def pack_spins(spins: int, count: int, num_sites: int, packed: int, device: int, stream: int) -> None: ...
 def pattern_energy(
@@ -166,6 +189,23 @@ def symmetry_flip(
     seed: int,
     first: int,
     step: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def table_scan(
+    *,
+    sites: int,
+    prefix: bool,
+    rules: int,
+    table: int,
+    spins: int,
+    log_q: int,
+    count: int,
+    seed: int,
+    first: int,
+    step: int,
+    given: bool,
+    keep: int,
     device: int,
     stream: int,
 ) -> None: ...

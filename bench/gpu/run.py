@@ -19,6 +19,7 @@ from crossover import measure_crossover
 from limits import best_of, measure_limits
 from targets import Target, naive_seconds, run_of, targets
 
+from vanfast import backends
 from vanfast._files import write_json
 from vanfast.backends.cuda import no_gpu
 from vanfast.benchmarks import digest
@@ -46,9 +47,9 @@ def main() -> int:
             judge(row, target, result)
             write_json(options.out, result)
     if options.crossover:
-        backends = list(dict.fromkeys(["cpu", *options.backend]))
-        sizes = measure_crossover(device, backends, tiny, left)
-        sources = digest.sources(_engines(backends))
+        rivals = list(dict.fromkeys(["cpu", *options.backend]))
+        sizes = measure_crossover(device, rivals, tiny, left)
+        sources = digest.sources(_engines(rivals))
         write_json(options.crossover, {**kept, digest.KEY: sources, "crossover": sizes})
         for entry in sizes:
             print(f"{entry['network']}: faster than the CPU from batch {entry['faster_from']}")
@@ -59,7 +60,7 @@ def main() -> int:
     result["seconds"] = time.monotonic() - begin
     write_json(options.out, result)
     _print(result)
-    return 0 if all(row["status"] == "measured" for row in result["cases"]) else 1
+    return 0 if all(row["status"] in ("measured", "refused") for row in result["cases"]) else 1
 
 
 def _options() -> argparse.Namespace:
@@ -84,10 +85,10 @@ def _options() -> argparse.Namespace:
     return options
 
 
-def _engines(backends: list[str]) -> list[str]:
+def _engines(names: list[str]) -> list[str]:
     """Whose sources decide the figures: training on a GPU has Triton's backward pass whatever draws."""
     engines = {"cuda": ["cuda", "triton"], "triton": ["triton"], "cpu": ["cpu"], "reference": []}
-    return sorted({engine for backend in backends for engine in engines[backend]})
+    return sorted({engine for name in names for engine in engines[name]})
 
 
 def _row(target: Target, backend: str, status: str) -> dict[str, Any]:
@@ -102,7 +103,9 @@ def _row(target: Target, backend: str, status: str) -> dict[str, Any]:
 
 
 def _measure(target: Target, device: torch.device, backend: str, clock: Clock) -> dict[str, Any]:
-    """A row with times; one that fails says why and stops nothing."""
+    """A row with times; one that fails, or whose network the backend has no kernels for, says why and stops nothing."""
+    if target.network and (reason := backends.get(backend).refuses(target.network(), target.precision)):
+        return _row(target, backend, "refused") | {"error": reason}
     row = _row(target, backend, "measured")
     cuda = device.type == "cuda"
     try:

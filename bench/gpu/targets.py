@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import vanfast as vf
 from vanfast.benchmarks import CASES, useful_operations
 from vanfast.benchmarks.cases import GROWTH
 from vanfast.benchmarks.rivals import sample_naive
+from vanfast.networks.plan import ConvPlan, MaskedPlan
 
 BETA = 0.44
 
@@ -51,6 +53,9 @@ def _full() -> list[Target]:
     def sk(N: int) -> Callable[[], vf.hamiltonians.Hamiltonian]:
         return lambda: vf.hamiltonians.SherringtonKirkpatrick(N)
 
+    def nest(N: int) -> Callable[[], vf.networks.Network]:
+        return lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(N, seed=1), 1.0, k=1)
+
     shallow, deep = CASES["conv-3-64-6"].build, CASES["conv-6-64-3"].build
     found = []
     for name, build, fast, exact in (("conv 3/64/6", shallow, 3e-3, 12e-3), ("conv 6/64/3", deep, 6e-3, 18e-3)):
@@ -85,6 +90,13 @@ def _full() -> list[Target]:
                 cost_ratio=1.3,
             )
         )
+    for N, seconds in ((20, 80e-6), (100, 1.2e-3), (200, 4.5e-3)):
+        name = f"sample SK_1RSB N={N}"
+        found.append(Target(name, "sampling", nest(N), sk(N), 100_000, seconds=seconds))
+    found.append(Target("sample SK_1RSB N=100, few", "sampling", nest(100), sk(100), 2000, seconds=90e-6))
+    mean_field = vf.hamiltonians.CurieWeiss(100)
+    build = functools.partial(vf.networks.CurieWeissN, mean_field, 1.2)
+    found.append(Target("sample CW_N N=100", "sampling", build, lambda: mean_field, 100_000, seconds=50e-6))
     found.append(Target("energy L=128", "energy", None, lambda: square(128), 131_072, share=0.7))
     return found
 
@@ -98,7 +110,7 @@ def _tiny() -> list[Target]:
     def sk() -> vf.hamiltonians.Hamiltonian:
         return vf.hamiltonians.SherringtonKirkpatrick(6)
 
-    small = "sample conv L=3"
+    small, mean_field = "sample conv L=3", vf.hamiltonians.CurieWeiss(6)
     return [
         Target("train conv", "training", lambda: conv(3), lambda: square(3), 16, seconds=1e9),
         Target("train SK", "training", lambda: vf.networks.Dense(6), sk, 16, seconds=1e-12),
@@ -107,6 +119,8 @@ def _tiny() -> list[Target]:
             "sample one layer", "sampling", lambda: vf.networks.Dense(6), sk, 16, share=1e9, limit="bf16", products=3
         ),
         Target("sample conv L=5", "sampling", lambda: conv(5), lambda: square(5), 8, against=small, cost_ratio=1e9),
+        Target("sample SK_1RSB", "sampling", lambda: vf.networks.SK(sk(), 1.0), sk, 16, seconds=1e9),
+        Target("sample CW_N", "sampling", lambda: vf.networks.CurieWeissN(mean_field, 1.0), sk, 16, seconds=1e9),
         Target("energy", "energy", None, lambda: square(6), 16, share=1e9),
     ]
 
@@ -146,7 +160,9 @@ def run_of(target: Target, device: torch.device, backend: str) -> tuple[Callable
     net = target.network().to(device)
     # The backward pass has two products for each of the forward pass.
     factor = 3 if target.kind == "training" else 1
-    useful = {"operations": factor * target.batch * useful_operations(net.plan(), net.z2), "sites": sites}
+    work = factor * target.batch * useful_operations(net.plan(), net.z2)
+    useful = {"operations": work} if work else {"bytes": target.batch * (sites + 8)}  # look-ups
+    useful["sites"] = sites
     check(net, target.precision, backend)
     if target.kind == "training":
         return training_step(net, ham, target, backend), useful
@@ -155,11 +171,15 @@ def run_of(target: Target, device: torch.device, backend: str) -> tuple[Callable
 
 
 def naive_seconds(target: Target, device: torch.device) -> float | None:
-    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32."""
+    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32; None where
+    that rival has no such network."""
     if target.kind != "sampling" or target.precision != "fp32" or target.network is None:
         return None
+    plan = target.network().to(device).plan()
+    if not isinstance(plan, ConvPlan | MaskedPlan):
+        return None
     with torch.no_grad():
-        return sample_naive(target.network().to(device).plan(), target.batch, sites=5)
+        return sample_naive(plan, target.batch, sites=5)
 
 
 def check(net: vf.networks.Network, precision: str, backend: str) -> None:

@@ -1,9 +1,7 @@
 // Bindings of the samplers of masked linear stacks and mixtures, and of the Z2 flip. Pointers come as integers.
 #include <pybind11/pybind11.h>
 
-#include <stdexcept>
-#include <string>
-
+#include "cuda/bind_call.h"
 #include "cuda/masked_launch.cuh"
 
 namespace py = pybind11;
@@ -14,21 +12,6 @@ namespace {
 template <class T>
 T pointer(const py::dict& from, const char* name) {
   return reinterpret_cast<T>(from[name].cast<uintptr_t>());
-}
-
-// What every call has; the launchers check the numbers.
-MaskedCall call_of(uintptr_t spins, uintptr_t log_q, int64_t count, uint64_t seed, uint64_t first, uintptr_t step,
-                   uintptr_t order, bool given, uintptr_t keep) {
-  if (count > 0 && (!spins || !log_q)) throw std::invalid_argument("spins and log_q must not be null");
-  return {count,
-          seed,
-          first,
-          reinterpret_cast<const int64_t*>(step),
-          reinterpret_cast<const int*>(order),
-          reinterpret_cast<int8_t*>(spins),
-          given,
-          reinterpret_cast<double*>(log_q),
-          reinterpret_cast<float*>(keep)};
 }
 
 MaskedStack stack_of(const py::dict& net) {

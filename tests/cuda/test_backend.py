@@ -18,12 +18,12 @@ def device(cuda, monkeypatch):
     return cuda.device
 
 
-@pytest.mark.parametrize("name", battery.NETWORKS)
+@pytest.mark.parametrize("name", battery.NETWORKS | battery.H2ARNN)
 def test_batches_are_the_reference_s(device, name):
     battery.check_batches("cuda", name, device)
 
 
-@pytest.mark.parametrize("name", battery.NETWORKS)
+@pytest.mark.parametrize("name", battery.NETWORKS | battery.H2ARNN)
 def test_probabilities_sum_to_one(device, name):
     battery.check_exact_sum("cuda", name, device)
 
@@ -35,6 +35,11 @@ def test_without_triton_training_differentiates_by_torch(device, monkeypatch):
     battery.check_training("cuda", "dense z2", device)
 
 
+@pytest.mark.parametrize("name", ["sk", "sk 1rsb z2", "one parameter"])
+def test_without_a_backward_pass_training_differentiates_by_torch(device, name):
+    battery.check_training("cuda", name, device)
+
+
 def test_empty_calls(device):
     net = battery.network("conv z2", device)
     batch = vf.Sampler(net, battery.system(net), backend="cuda").sample(0)
@@ -43,14 +48,28 @@ def test_empty_calls(device):
 
 
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
-def test_a_mixture_has_nothing_to_round(device, precision):
-    with pytest.raises(ValueError, match="BernoulliMixture has no matrix products"):
-        vf.Sampler(battery.network("mixture", device), backend="cuda", precision=precision)
+def test_what_has_no_products_has_nothing_to_round(device, precision):
+    for name, kind in (("mixture", "BernoulliMixture"), ("sk", "SK"), ("cw_n", "CurieWeissN"), ("exact h2", "ExactH2")):
+        with pytest.raises(ValueError, match=f"{kind} has no matrix products"):
+            vf.Sampler(battery.network(name, device), backend="cuda", precision=precision)
+
+
+def test_tables_are_float64_in_any_network(device):
+    """They are looked up as they are, whatever dtype the network has."""
+    for name in ("cw_n", "one parameter", "exact h2"):
+        net = battery.network(name, device).double()
+        batch = vf.Sampler(net, backend="cuda").sample(40, seed=1)
+        with torch.no_grad():
+            assert (batch.log_q - net.log_prob(batch.spins)).abs().max() < 1e-12
 
 
 def test_what_it_refuses(device):
     with pytest.raises(ValueError, match="float64; GPU engines compute in float32"):
         vf.Sampler(vf.networks.Dense(4).double(), backend="cuda")
+    with pytest.raises(ValueError, match="float64; GPU engines compute in float32"):
+        vf.Sampler(battery.network("sk", device).double(), backend="cuda")
+    stacks = "there is no GPU kernel for SK: net.cpu() and backend 'cpu' draw from it"
+    assert backend.refuses_on_gpu(battery.network("sk", device), "fp32", backend.STACKS) == stacks
     with pytest.raises(ValueError, match="isa = 'avx2': the cuda backend has no instruction sets"):
         vf.Sampler(vf.networks.Dense(4), backend="cuda", isa="avx2")
 

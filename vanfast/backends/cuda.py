@@ -11,13 +11,24 @@ import torch
 from vanfast.backends.base import Backend
 from vanfast.backends.device import DeviceProgram, Energy, Gradient, Operations
 from vanfast.backends.engines.base import Engine
-from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan, moved
+from vanfast.networks.plan import (
+    ConvPlan,
+    MagnetizationPlan,
+    MaskedPlan,
+    MixturePlan,
+    NestPlan,
+    Plan,
+    PrefixPlan,
+    moved,
+)
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
 
 CAPABILITY = (8, 0)  # bf16 and tf32 tensor cores, asynchronous copies
+STACKS = (ConvPlan, MaskedPlan)  # of layers: with products that can be rounded, and a backward pass
+TABLES = (MagnetizationPlan, PrefixPlan)  # in float64, whatever dtype the network has
 
 
 def no_gpu() -> str | None:
@@ -30,15 +41,15 @@ def no_gpu() -> str | None:
     return None
 
 
-def refuses_on_gpu(net: Network, precision: str) -> str | None:
-    """What no GPU backend runs."""
-    if net.dtype != torch.float32:
+def refuses_on_gpu(net: Network, precision: str, plans: tuple[type, ...] = (*STACKS, MixturePlan)) -> str | None:
+    """What a GPU backend does not run that has kernels for networks with these plans."""
+    if net.dtype != torch.float32 and not issubclass(net.plan_type, TABLES):
         return f"its parameters are {net.dtype}; GPU engines compute in float32: net.float(), or another backend"
-    if not issubclass(net.plan_type, ConvPlan | MaskedPlan | MixturePlan):
+    if not issubclass(net.plan_type, plans):
         return f"there is no GPU kernel for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
     if net.prior is not None:
         return "GPU kernels do not add a prior to the logits yet: net.cpu() and backend 'cpu' draw from it"
-    if precision != "fp32" and not issubclass(net.plan_type, ConvPlan | MaskedPlan):
+    if precision != "fp32" and not issubclass(net.plan_type, STACKS):
         return f"{type(net).__name__} has no matrix products that could be rounded to {precision}"
     return None
 
@@ -82,14 +93,15 @@ class CudaBackend(Backend):
         return None if _cuda.device_count() else f"vanfast._cuda cannot use the GPU: {_cuda.device_error()}"
 
     def refuses(self, net: Network, precision: str) -> str | None:
-        return refuses_on_gpu(net, precision)
+        return refuses_on_gpu(net, precision, (*STACKS, MixturePlan, NestPlan, *TABLES))
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> DeviceProgram:
         if isa is not None:
             raise ValueError(f"isa = {isa!r}: the cuda backend has no instruction sets to choose from")
         device = self._device or device_for(net)
         plan = moved(net.plan(), device)
-        return DeviceProgram(plan, net.z2, precision, self._engine(plan, precision, device), self._operations(device))
+        engine, operations = self._engine(plan, precision, device), self._operations(plan, device)
+        return DeviceProgram(plan, net.z2, precision, engine, operations)
 
     def _engine(self, plan: Plan, precision: str, device: torch.device) -> Engine:
         if isinstance(plan, ConvPlan):
@@ -100,12 +112,20 @@ class CudaBackend(Backend):
             from vanfast.backends.engines.cuda_masked import CudaMasked
 
             return CudaMasked(plan, precision, device, self.native())
+        if isinstance(plan, NestPlan):
+            from vanfast.backends.engines.cuda_nest import CudaNest
+
+            return CudaNest(plan, device, self.native())
+        if isinstance(plan, TABLES):
+            from vanfast.backends.engines.cuda_table import CudaTable
+
+            return CudaTable(plan, device, self.native())
         assert isinstance(plan, MixturePlan)  # others are refused
         from vanfast.backends.engines.cuda_mixture import CudaMixture
 
         return CudaMixture(plan, device, self.native())
 
-    def _operations(self, device: torch.device) -> Operations:
+    def _operations(self, plan: Plan, device: torch.device) -> Operations:
         from vanfast.backends.engines.cuda_energy import DeviceEnergy
         from vanfast.backends.engines.cuda_symmetry import symmetrize
 
@@ -117,7 +137,7 @@ class CudaBackend(Backend):
         def symmetrized(*arguments: Any) -> torch.Tensor:
             return symmetrize(module, *arguments)
 
-        return Operations(symmetrized, energy, triton_gradient(device))
+        return Operations(symmetrized, energy, triton_gradient(device) if isinstance(plan, STACKS) else None)
 
     def native(self) -> Any:
         """The module in use."""

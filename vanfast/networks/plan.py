@@ -137,6 +137,7 @@ class NestPlan:
     weight: torch.Tensor  # [N, N, 2, k + 2], entries l <= i are 0 and are not read
     shift: torch.Tensor  # [N, N, 2, k + 1], entries l <= i are 0 and are not read
     learn_couplings: bool = False  # whether a gradient with respect to `couplings` is wanted
+    pairs: torch.Tensor | None = None  # int64 [2, P], the (i, l) in use, sorted; of others all is 0. None: all i < l
 
     @property
     def nestings(self) -> int:

@@ -66,6 +66,7 @@ class SK(Network):
     shift: nn.Parameter  # [P, 2, k + 1]
     _couplings: Tensor  # [N, N]
     first: nn.Parameter  # [N, N], where the couplings are learnt: they are its upper triangle
+    _placed_pairs: Tensor | None = None
 
     def __init__(
         self,
@@ -200,8 +201,15 @@ class SK(Network):
             logits = logits.index_add(1, i[part], nested)
         return logits
 
+    def _pairs_on(self, device: torch.device) -> Tensor:
+        """The pairs in use, int64 [2, P], on a device; copied there once, for a captured step may not copy."""
+        if self._placed_pairs is None or self._placed_pairs.device != device:
+            self._placed_pairs = torch.stack(self._pairs).to(device)
+        return self._placed_pairs
+
     def plan(self) -> NestPlan:
-        i, l = (index.to(self.device) for index in self._pairs)
+        pairs = self._pairs_on(self.device)
+        i, l = pairs
         weight, shift = (value.new_zeros((self.num_sites, self.num_sites, *value.shape[1:])) for value in self._nested)
         weight[i, l], shift[i, l] = self.weight.detach(), self.shift.detach()
         return NestPlan(
@@ -212,6 +220,7 @@ class SK(Network):
             weight=weight,
             shift=shift,
             learn_couplings=self.learn_couplings,
+            pairs=pairs,
         )
 
     @property
@@ -222,7 +231,7 @@ class SK(Network):
         if len(gradients) != 1 or not isinstance(gradients[0], NestGradient):
             raise ValueError(f"gradients must hold one NestGradient, got {[type(g).__name__ for g in gradients]}")
         gradient = gradients[0]
-        i, l = (index.to(gradient.weight.device) for index in self._pairs)
+        i, l = self._pairs_on(gradient.weight.device)
         add_to_grad(self.bias, gradient.bias)
         add_to_grad(self.direct, gradient.direct)
         add_to_grad(self.weight, gradient.weight[i, l])
