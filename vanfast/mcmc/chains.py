@@ -68,7 +68,7 @@ def run(
     Raises:
         TypeError, ValueError: arguments out of range, or a system that the algorithm or kernel cannot run.
     """
-    beta = _positive("beta", beta)
+    beta = positive("beta", beta)
     counts = {"chains": chains, "sweeps": sweeps, "burn_in": burn_in, "thin": thin, "first_sweep": first_sweep}
     for name, value in counts.items():
         counts[name] = as_integer(name, value, 0 if name in ("burn_in", "first_sweep") else 1, 2**48)
@@ -153,7 +153,7 @@ def _ladder(ham: Any, beta: float, algorithm: str, betas: Sequence[float] | None
         return [beta]
     if betas is None:
         return geometric_ladder(ham, beta)
-    values = sorted(_positive("betas", value) for value in np.asarray(betas, dtype=object).reshape(-1))
+    values = sorted(positive("betas", value) for value in np.asarray(betas, dtype=object).reshape(-1))
     if len(values) < 2 or len(set(values)) < len(values) or len(values) > 1024:
         raise ValueError(f"betas must hold 2 to 1024 different values, got {values}")
     if beta not in values:
@@ -203,7 +203,7 @@ def as_integer(name: str, value: object, low: int, high: int) -> int:
     return int(number)
 
 
-def _positive(name: str, value: Any) -> float:
+def positive(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError):
