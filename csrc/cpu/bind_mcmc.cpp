@@ -114,7 +114,7 @@ py::tuple planes(const Array<int32_t>& start, const Array<int32_t>& neighbour, c
   require_rows(start, neighbour, n);
   require(negative.size() == neighbour.size(), "negative must have an entry for each neighbour");
   require(thresholds.ndim() == 2 && thresholds.shape(0) == kMostBonds + 1 && thresholds.shape(1) == kMostClasses,
-          "thresholds must be [16, 8]");
+          "thresholds must be [16, 9]");
   for (int64_t i = 0; i < n; ++i)
     require(start.data()[i + 1] - start.data()[i] <= kMostBonds, "a site has more than 15 bonds");
   std::vector<uint32_t> masks(neighbour.size()), digits(size_t{kMostBonds + 1} * kPlanes * kMostClasses);

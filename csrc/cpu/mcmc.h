@@ -64,7 +64,11 @@ constexpr int kPlaneGroups = 16;                  // words of 32 chains in a til
 constexpr int kTileChains = 32 * kPlaneGroups;    // chains of a tile
 constexpr int kPlanes = 64;                       // binary digits of a probability
 constexpr int kMostBonds = 15;                    // of a site in the kernel of bit planes
-constexpr int kMostClasses = kMostBonds / 2 + 1;  // values of |unsatisfied - satisfied| for one number of bonds
+constexpr int kMostClasses = kMostBonds / 2 + 2;  // probabilities for one number of bonds
+
+// Metropolis tries to turn a spin with probability 15/16. In sequential sweeps without such pauses some states, the
+// one-spin-up state of the periodic 2x2 square among them, would turn into one another forever.
+constexpr double kTries = 0.9375;
 
 // Sites whose bonds all have the strength |J|; a stronger bond is entered several times.
 struct PlaneTable {
@@ -72,8 +76,9 @@ struct PlaneTable {
   const int32_t* start;      // [N + 1]
   const int32_t* neighbour;  // entries
   const uint32_t* negative;  // entries: all ones where J < 0
-  // Digit k, highest first, of the probability that a site with z bonds of which c or z - c are satisfied does what is
-  // against its field: digits[(z (kPlanes) + k) kMostClasses + c], all ones or 0.
+  // Digit k, highest first, of a probability of class c for a site with z bonds: digits[(z kPlanes + k) kMostClasses +
+  // c], all ones or 0. Heat bath: to stand against the field where c or z - c bonds are unsatisfied. Metropolis: to
+  // turn where c < z / 2 are, and for c = (z + 1) / 2 where more are.
   const uint32_t* digits;
 };
 

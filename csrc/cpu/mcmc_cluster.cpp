@@ -51,10 +51,11 @@ class Chain {
 
   const int8_t* spins() const { return spins_.data(); }
 
-  // Turns the cluster of a random site; returns its size.
+  // Turns the cluster of a random site, a free spin every other time; returns how many spins turned.
   int64_t wolff() {
     const auto n = static_cast<uint64_t>(table_.num_sites);
     const auto seed_site = static_cast<int32_t>(words_.next() * n >> 32);
+    if (table_.start[seed_site] == table_.start[seed_site + 1] && words_.next() >> 31) return 0;
     const int8_t old = spins_[seed_site];
     int64_t size = 0, top = 0;
     spins_[seed_site] = static_cast<int8_t>(-old);
@@ -130,8 +131,10 @@ Clusters run_chains(const ClusterTable& table, const Schedule& schedule, const M
       [&](int64_t task, Watch& watch) {
         Chain chain(table, schedule, kernels, task);
         int64_t burnt_clusters = 0, burnt = 0, clusters = 0, turned = 0, per_sweep = 0;
+        // A sweep that ends once N spins have turned ends after large clusters rather than small ones: in the second
+        // half of the burn-in the number of clusters is fixed already, so that draws do not remember this.
         for (int64_t done = 0; done < schedule.sweeps();) {
-          if (done < schedule.burn_in) {
+          if (done < (schedule.burn_in + 1) / 2) {
             const auto [count, flips] = step(chain, int64_t{0});
             burnt_clusters += count;
             burnt += flips;
@@ -139,8 +142,8 @@ Clusters run_chains(const ClusterTable& table, const Schedule& schedule, const M
             if (!per_sweep)
               per_sweep = burnt ? std::max<int64_t>(1, (table.num_sites * burnt_clusters + burnt / 2) / burnt) : 1;
             const auto [count, flips] = step(chain, per_sweep);
-            clusters += count;
-            turned += flips;
+            clusters += done < schedule.burn_in ? 0 : count;
+            turned += done < schedule.burn_in ? 0 : flips;
           }
           const int64_t draw = schedule.draw_after(++done);
           if (draw >= 0)

@@ -46,7 +46,7 @@ static void flip(const PairTable& table, const WalkerGroup& group, int site, uin
   add_bonds(table, group, site, up, fell);
 }
 
-// Metropolis: s turns with probability min(1, exp(-x)), x = 2 beta s f, to 31 binary digits.
+// Metropolis: s turns with probability kTries min(1, exp(-x)), x = 2 beta s f, to 31 binary digits.
 // Heat bath: s becomes the sign of x = 2 beta f, or with probability sigma(-|x|) its opposite (the draw rule).
 template <bool kHeatBath>
 static inline vu turns(vf x, vu down, vu word) {
@@ -59,7 +59,7 @@ static inline vu turns(vf x, vu down, vu word) {
   }
   const vf cost = reinterpret_cast<vf>(reinterpret_cast<vu>(x) ^ sign);
   const vf e = exp_negative(cost > 0.0f ? -cost : vf{});
-  return reinterpret_cast<vu>((word >> 1) < truncate(e * 2147483648.0f));
+  return reinterpret_cast<vu>((word >> 1) < truncate(e * static_cast<float>(kTries * 2147483648.0)));
 }
 
 template <bool kHeatBath>

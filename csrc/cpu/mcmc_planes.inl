@@ -57,22 +57,24 @@ static inline void plane_site(const PlaneTable& table, uint32_t* down, int site,
   constexpr int kDigits = !kBonds || kBonds > 7 ? 4 : kBonds > 3 ? 3 : 2;
   const int bonds = kBonds ? kBonds : table.start[site + 1] - table.start[site];
   const bool bath = kHeatBath || bonds == 0;  // Metropolis would turn a free spin in every sweep
-  const int classes = bath ? bonds / 2 + 1 : (bonds + 1) / 2;
-  vu member[kPlaneVectors][kBonds ? kBonds / 2 + 1 : kMostClasses], against[kPlaneVectors], open[kPlaneVectors],
+  const int few = bath ? bonds / 2 + 1 : (bonds + 1) / 2, classes = bath ? few : few + 1;
+  vu member[kPlaneVectors][kBonds ? kBonds / 2 + 2 : kMostClasses], against[kPlaneVectors], open[kPlaneVectors],
       drawn[kPlaneVectors];
   for (int v = 0; v < kPlaneVectors; ++v) {
     const PlaneSite p = count_bonds<kBonds>(table, down, site, v);
-    open[v] = drawn[v] = against[v] = vu{};
-    for (int c = 0; c < classes; ++c) {
+    vu others = ~vu{};
+    drawn[v] = against[v] = vu{};
+    open[v] = ~vu{};
+    for (int c = 0; c < few; ++c) {
       member[v][c] = equals<kDigits>(p, c);
       if (bath && 2 * c != bonds) {
         const vu beyond = equals<kDigits>(p, bonds - c);
         member[v][c] |= beyond;
         against[v] |= beyond;
       }
-      open[v] |= member[v][c];
+      others &= ~member[v][c];
     }
-    if (!bath) against[v] = ~open[v];  // turning costs no energy
+    if (!bath) member[v][few] = others;  // turning costs no energy
   }
   const uint32_t* digit = table.digits + size_t(bonds) * kPlanes * kMostClasses;
   const vu low = lane_numbers() + static_cast<uint32_t>(walker), high = splat(static_cast<uint32_t>(walker >> 32));

@@ -52,8 +52,8 @@ struct Clusters {
   std::vector<int64_t> per_sweep;  // [chains], Wolff: clusters of a sweep
 };
 
-// Wolff: per_sweep clusters make a sweep; 0: as many as turn N spins on the average of the burn-in, in which a sweep is
-// as many as turn N spins.
+// Wolff: per_sweep clusters make a sweep; 0: as many as turn N spins on the average of the first half of the burn-in,
+// in which a sweep is as many as turn N spins.
 Clusters run_wolff(const ClusterTable& table, int64_t per_sweep, const Schedule& schedule, const McmcKernels& kernels);
 Clusters run_swendsen_wang(const ClusterTable& table, const Schedule& schedule, const McmcKernels& kernels);
 

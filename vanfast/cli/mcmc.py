@@ -178,8 +178,8 @@ def _report(
         ["first tenth of E against last half", f"{found.geweke:+.1f} errors"],
         ["acceptance", f"{100 * pieces.acceptance:.1f} %"],
     ]
-    if len(pieces.swaps):
-        rows.append(["swaps of neighbours", f"{100 * pieces.swaps.min():.0f} to {100 * pieces.swaps.max():.0f} %"])
+    if np.isfinite(pieces.swaps).any():
+        rows.append(["swaps of neighbours", f"{100 * np.nanmin(pieces.swaps):.0f} to {100 * np.nanmax(pieces.swaps):.0f} %"])
         rows.append(["ladder", f"{len(pieces.betas)} betas from {pieces.betas[0]:.4g} to {pieces.betas[-1]:.4g}"])
     title = f"{ham.describe()}, β = {arguments.beta:g}: {arguments.algorithm} ({kernel}), {pieces.seconds:.1f} s"
     print_table(title, ["", ""], rows)

@@ -10,7 +10,8 @@ import numpy as np
 from vanfast.exact import PairSystem
 
 MOST_BONDS = 15  # of a site in the kernel of bit planes
-_CLASSES = MOST_BONDS // 2 + 1
+_CLASSES = MOST_BONDS // 2 + 2
+TRIES = 0.9375  # probability that Metropolis tries to turn a spin, see csrc/cpu/mcmc.h
 _DENSE_SITES = 20_000  # beyond, a matrix would take more memory than lists
 
 
@@ -84,13 +85,16 @@ class PlaneArrays:
     unit: float
 
     def thresholds(self, beta: float, heat_bath: bool) -> np.ndarray:
-        """2^64 times the probability to act against z - 2c bonds, uint64 [z, c]; 1/2 where z = 2c."""
+        """2^64 times the probabilities of z bonds and class c, uint64 [z, c]; see csrc/cpu/mcmc.h for the classes."""
         table = np.zeros((MOST_BONDS + 1, _CLASSES), dtype=np.uint64)
         for bonds in range(MOST_BONDS + 1):
-            for few in range(bonds // 2 + 1):
+            bath = heat_bath or not bonds
+            for few in range(bonds // 2 + 1 if bath else (bonds + 1) // 2):
                 cost = min(2 * beta * self.unit * (bonds - 2 * few), 700.0)
-                probability = 1 / (1 + math.exp(cost)) if heat_bath or not cost else math.exp(-cost)
-                table[bonds, few] = min(int(probability * 2**64), 2**64 - 1)
+                probability = 1 / (1 + math.exp(cost)) if bath else TRIES * math.exp(-cost)
+                table[bonds, few] = int(probability * 2**64)
+            if not bath:
+                table[bonds, (bonds + 1) // 2] = int(TRIES * 2**64)
         return table
 
 

@@ -43,8 +43,9 @@ def run(
     """Draws sweeps / thin configurations from each of `chains` independent Markov chains at inverse temperature beta.
 
     A chain's spins depend on (ham, beta, algorithm with its options, kernel, seed, the chain's index) alone, not on the
-    number of chains, threads or the instruction set. Sites are visited in raster order. At high temperature Metropolis
-    turns nearly all spins in every sweep, and decorrelates slowly; heat bath does not.
+    number of chains, threads or the instruction set. Sites are visited in raster order. Metropolis tries to
+    turn a spin with probability 15/16, so that sweeps are ergodic; at high temperature it still turns most spins in
+    every sweep and decorrelates slowly, which heat bath does not.
 
     Args:
         ham: a Hamiltonian of pairs, or one with `incremental(spins)`, see `vanfast.mcmc.incremental`.
@@ -59,8 +60,8 @@ def run(
         kernel: "auto", or one of `vanfast.mcmc.kernels`.
         betas: of tempering, at least two, beta among them; None for a geometric ladder.
         update: of tempering, "heat_bath" (None) or "metropolis".
-        clusters: of Wolff, how many make a sweep; None for as many as turn N spins on the average of the burn-in (one,
-            where there is none). A sweep of the burn-in always turns N spins unless `clusters` is given.
+        clusters: of Wolff, how many make a sweep; None for as many as turn N spins on the average of the first half of
+            the burn-in, in which every sweep turns N spins (one cluster, where there is no burn-in).
         first_sweep: sweeps that came before, to go on from `start` with unused random words.
         isa: instruction set, None for the best.
         progress: called now and then with the share that is done.
@@ -113,8 +114,8 @@ def run(
         drawn = run_pairwise(ham, ladder, ladder.index(beta), heat_bath, kernel == "dense", made, native)
     swaps = drawn.swaps / _swap_attempts(len(ladder), counts)
     acceptance = drawn.flips / drawn.updates
-    if len(swaps) and swaps.min() < 0.02:
-        k = int(swaps.argmin())
+    if np.isfinite(swaps).any() and np.nanmin(swaps) < 0.02:
+        k = int(np.nanargmin(swaps))
         warnings.warn(
             f"betas {ladder[k]:g} and {ladder[k + 1]:g} exchanged replicas in {100 * swaps[k]:.1f} % of the attempts: "
             "give more betas",
@@ -167,7 +168,7 @@ def _swap_attempts(count: int, counts: dict[str, int]) -> np.ndarray:
     end = begin + counts["sweeps"]
     parity = np.arange(count - 1) % 2
     tries = np.where(parity == 0, (end + 1) // 2 - (begin + 1) // 2, end // 2 - begin // 2)
-    return np.maximum(tries, 1) * counts["chains"]
+    return np.where(tries, tries * counts["chains"], np.nan)
 
 
 def _check_words(num_sites: int, total: int, algorithm: str, kernel: str, first_sweep: int, replicas: int) -> None:

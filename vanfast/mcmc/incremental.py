@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vanfast.exact import PairSystem
-from vanfast.mcmc._tables import neighbours
+from vanfast.mcmc._tables import TRIES, neighbours
 from vanfast.mcmc._words import SITE, SWAP, start_spins, uniforms, walker_words
 
 
@@ -151,7 +151,7 @@ def _free_sites(ham: Any) -> np.ndarray:
 def _turns(state: Incremental, site: int, beta: np.ndarray, words: np.ndarray, heat_bath: bool) -> np.ndarray:
     cost = np.clip(beta * state.difference(site), -700.0, 700.0)
     if not heat_bath:
-        return (words >> 1) < np.floor(np.exp(-np.maximum(cost, 0.0)) * 2.0**31)
+        return (words >> 1) < np.floor(TRIES * np.exp(-np.maximum(cost, 0.0)) * 2.0**31)
     minority = words < np.floor(2.0**32 / (1.0 + np.exp(np.abs(cost))))
     spin = state.spins[:, site]
     # the logit of +1 is cost times the present spin

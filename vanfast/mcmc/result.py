@@ -22,7 +22,7 @@ class Chains:
         updates: attempted flips, clusters or proposals, behind `acceptance`.
         betas: all temperatures of the ladder, rising; (beta,) without tempering.
         beta_acceptance: acceptance at each of them, [R].
-        swap_acceptance: share of accepted swaps of neighbours, [R - 1].
+        swap_acceptance: share of accepted swaps of neighbours, [R - 1]; NaN where a pair was not tried.
         clusters_per_sweep: of each chain by Wolff's algorithm, int64 [chains]; None otherwise.
     """
 
