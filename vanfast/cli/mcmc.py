@@ -179,7 +179,9 @@ def _report(
         ["acceptance", f"{100 * pieces.acceptance:.1f} %"],
     ]
     if np.isfinite(pieces.swaps).any():
-        rows.append(["swaps of neighbours", f"{100 * np.nanmin(pieces.swaps):.0f} to {100 * np.nanmax(pieces.swaps):.0f} %"])
+        rows.append(
+            ["swaps of neighbours", f"{100 * np.nanmin(pieces.swaps):.0f} to {100 * np.nanmax(pieces.swaps):.0f} %"]
+        )
         rows.append(["ladder", f"{len(pieces.betas)} betas from {pieces.betas[0]:.4g} to {pieces.betas[-1]:.4g}"])
     title = f"{ham.describe()}, β = {arguments.beta:g}: {arguments.algorithm} ({kernel}), {pieces.seconds:.1f} s"
     print_table(title, ["", ""], rows)

@@ -97,7 +97,8 @@ def blocking(values: Any) -> Blocking:
     chains, draws = array.shape
     lengths, errors = [], []
     length = 1
-    while length <= draws and (blocks := chains * (draws // length)) >= 2:
+    # errors of fewer than 16 blocks say little
+    while length <= draws and (blocks := chains * (draws // length)) >= (2 if length == 1 else 16):
         used = draws // length * length
         means = array[:, :used].reshape(blocks, length).mean(1)
         lengths.append(length)
