@@ -39,6 +39,7 @@ MAY_IMPORT = {
     "saving": {"_files", "errors", "networks"},
     "store": {"_files", "_spins", "errors", "hamiltonians"},
     "sampler": {"backends", "errors", "hamiltonians", "networks"},
+    "mcmc": {"_cpu", "_estimates", "_spins", "exact", "hamiltonians", "networks", "random", "sampler"},
     "ops": {"_spins", "backends", "hamiltonians", "networks", "sampler"},
     "training": {
         "_files",
@@ -59,7 +60,8 @@ MAY_IMPORT = {
         *("store", "training"),
     },
     "vanfast": {
-        *("_cpu", "exact", "hamiltonians", "networks", "observables", "ops", "sampler", "saving", "store", "training"),
+        *("_cpu", "exact", "hamiltonians", "mcmc", "networks", "observables", "ops", "sampler", "saving", "store"),
+        "training",
     },
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT}

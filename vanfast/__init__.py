@@ -8,7 +8,7 @@ except ImportError as error:
         " `python setup.py build_ext --inplace` in a working copy"
     ) from error
 
-from vanfast import exact, hamiltonians, networks, observables, ops, store
+from vanfast import exact, hamiltonians, mcmc, networks, observables, ops, store
 from vanfast.sampler import Batch, Sampler
 from vanfast.saving import load
 from vanfast.training import train
@@ -21,6 +21,7 @@ __all__ = [
     "exact",
     "hamiltonians",
     "load",
+    "mcmc",
     "networks",
     "observables",
     "ops",

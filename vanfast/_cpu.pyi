@@ -104,3 +104,34 @@ def transfer(
     cut: float,
     threads: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]: ...
+
+# csrc/cpu/bind_mcmc.cpp; a schedule has the keys seed, first, chains, burn_in, draws, thin, sweep, threads, start (int8
+# [chains, N] or None), progress (function of the sweeps done, or None) and isa
+def mcmc_pairwise(
+    start: np.ndarray | None,
+    neighbour: np.ndarray | None,
+    twice: np.ndarray,
+    field: np.ndarray,
+    is_free: np.ndarray,
+    quantum: float,
+    betas: list[float],
+    target: int,
+    heat_bath: bool,
+    schedule: dict[str, Any],
+) -> tuple[np.ndarray, list[int], list[int]]: ...
+def mcmc_planes(
+    start: np.ndarray,
+    neighbour: np.ndarray,
+    negative: np.ndarray,
+    thresholds: np.ndarray,
+    heat_bath: bool,
+    schedule: dict[str, Any],
+) -> tuple[np.ndarray, int]: ...
+def mcmc_clusters(
+    start: np.ndarray,
+    neighbour: np.ndarray,
+    threshold: np.ndarray,
+    wolff: bool,
+    per_sweep: int,
+    schedule: dict[str, Any],
+) -> tuple[np.ndarray, int, int, list[int]]: ...

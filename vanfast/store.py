@@ -1,7 +1,8 @@
 """Sample sets on disk: .npz (bit-packed, read with allow_pickle=False) and .h5, written in chunks, renamed when whole.
 
 Both hold: spins, uint8 [count, ceil(N / 8)], bit k of a row (little endian) set where spin k is +1;
-log_q and energy, float64 [count]; meta, JSON with seed, first, network digest and the Hamiltonian's configuration;
+log_q and energy, float64 [count] (Markov chains have no log_q); meta, JSON with seed, first, network digest and the
+Hamiltonian's configuration;
 hamiltonian/<name>, the arrays that belong to that configuration.
 """
 
@@ -46,12 +47,13 @@ def unpack_spins(packed: np.ndarray, num_sites: int) -> torch.Tensor:
 class SampleSet:
     """Samples read back: spins stay packed (uint8 [count, ceil(N / 8)]) until asked for.
 
-    log_q and energy are float64 tensors [count]; energy is None where the set was drawn without a Hamiltonian.
+    log_q and energy are float64 tensors [count]; energy is None where the set was drawn without a Hamiltonian, log_q
+    where it was drawn by Markov chains.
     meta holds what was written, the keys seed, first, network_digest, hamiltonian, shape among others.
     """
 
     packed: np.ndarray
-    log_q: torch.Tensor
+    log_q: torch.Tensor | None
     energy: torch.Tensor | None
     meta: dict[str, Any]
     arrays: dict[str, np.ndarray]
@@ -102,7 +104,8 @@ class SampleWriter:
     """Context manager that writes `count` samples to `path` piece by piece; memory is that of one piece.
 
     The file appears under its name only when all samples are there; otherwise nothing is left behind.
-    `format` is "npz" or "h5", taken from the name's ending when not given.
+    `format` is "npz" or "h5", taken from the name's ending when not given. Samples of Markov chains have no ln q:
+    has_log_q is False for them.
     """
 
     def __init__(
@@ -118,6 +121,7 @@ class SampleWriter:
         shape: tuple[int, ...] | None = None,
         extra: dict[str, Any] | None = None,
         format: str | None = None,
+        has_log_q: bool = True,
     ) -> None:
         self.path = Path(path)
         self.format = format_of(self.path, format)
@@ -138,27 +142,40 @@ class SampleWriter:
         }
         arrays = {} if hamiltonian is None else hamiltonian.arrays()
         self.arrays = {f"hamiltonian/{name}": np.asarray(value) for name, value in arrays.items()}
-        self.has_energy = hamiltonian is not None
+        self.has_log_q, self.has_energy = has_log_q, hamiltonian is not None
+        if not has_log_q:
+            self.meta["has_log_q"] = False
 
     def __enter__(self) -> SampleWriter:
         self._temporary = temporary_beside(self.path)
         sink = _NpzSink if self.format == "npz" else _H5Sink
-        self._sink = sink(self._temporary, self.count, self.num_sites, self.has_energy)
+        names = [name for name, has in (("log_q", self.has_log_q), ("energy", self.has_energy)) if has]
+        self._sink = sink(self._temporary, self.count, self.num_sites, names)
         return self
 
-    def write(self, spins: torch.Tensor, log_q: torch.Tensor, energy: torch.Tensor | None = None) -> None:
-        """Appends a piece: spins +-1 [b, N], log_q [b], and energy [b] where the set has a Hamiltonian."""
+    def write(
+        self,
+        spins: torch.Tensor | np.ndarray,
+        log_q: torch.Tensor | np.ndarray | None,
+        energy: torch.Tensor | np.ndarray | None = None,
+    ) -> None:
+        """Appends a piece: spins +-1 [b, N], log_q [b] and energy [b] where the set has a Hamiltonian.
+
+        Sets without ln q take None for it.
+        """
         size = len(spins)
-        if spins.shape != (size, self.num_sites) or len(log_q) != size or self.written + size > self.count:
+        fits = log_q is None or len(log_q) == size
+        if spins.shape != (size, self.num_sites) or not fits or self.written + size > self.count:
             raise ValueError(
                 f"a piece must hold spins [b, {self.num_sites}], log_q [b] with b <= {self.count - self.written}, "
-                f"got {tuple(spins.shape)} and {tuple(log_q.shape)}"
+                f"got {tuple(spins.shape)} and {'None' if log_q is None else tuple(log_q.shape)}"
             )
-        if self.has_energy != (energy is not None):
-            raise ValueError(f"energy must {'be given' if self.has_energy else 'be None'} for this sample set")
-        values = [np.asarray(log_q, dtype=np.float64)]
-        if energy is not None:
-            values.append(np.asarray(energy, dtype=np.float64))
+        values = []
+        for name, has, value in (("log_q", self.has_log_q, log_q), ("energy", self.has_energy, energy)):
+            if has != (value is not None):
+                raise ValueError(f"{name} must {'be given' if has else 'be None'} for this sample set")
+            if value is not None:
+                values.append(np.asarray(value, dtype=np.float64))
         self._sink.append(self.written, pack_spins(spins), values)
         self.written += size
 
@@ -178,9 +195,8 @@ class SampleWriter:
 class _NpzSink:
     """Spins go straight into the archive; a zip takes one member at a time, so log_q and energy wait in files."""
 
-    def __init__(self, path: Path, count: int, num_sites: int, has_energy: bool) -> None:
-        self._count = count
-        self._names = ["log_q", "energy"][: 1 + has_energy]
+    def __init__(self, path: Path, count: int, num_sites: int, names: list[str]) -> None:
+        self._count, self._names = count, names
         self._waiting = [path.with_name(f"{path.name}.{name}") for name in self._names]
         self._files = [open(waiting, "w+b") for waiting in self._waiting]
         self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
@@ -221,11 +237,10 @@ class _NpzSink:
 class _H5Sink:
     """One dataset for each member, written slice by slice."""
 
-    def __init__(self, path: Path, count: int, num_sites: int, has_energy: bool) -> None:
+    def __init__(self, path: Path, count: int, num_sites: int, names: list[str]) -> None:
         self._file = _h5py().File(path, "w")
         width = (num_sites + 7) // 8
         self._spins = self._file.create_dataset("spins", (count, width), np.uint8)
-        names = ["log_q", "energy"][: 1 + has_energy]
         self._values = [self._file.create_dataset(name, (count,), np.float64) for name in names]
 
     def append(self, start: int, packed: np.ndarray, values: list[np.ndarray]) -> None:
@@ -254,7 +269,7 @@ def format_of(path: str | os.PathLike[str], format: str | None = None) -> str:
 
 
 def load_samples(path: str | os.PathLike[str]) -> SampleSet:
-    """Reads a sample set written by `SampleWriter` or `vanfast sample`; nothing is ever unpickled.
+    """Reads a sample set written by `SampleWriter`, `vanfast sample` or `vanfast mcmc`; nothing is ever unpickled.
 
     Raises FileNotFoundError, or FileFormatError naming the file and what was expected.
     """
@@ -307,7 +322,10 @@ def _checked(path: Path, content: dict[str, Any]) -> SampleSet:
     for key in _META_KEYS:
         expect(key in meta, f"the key {key!r} in meta")
     count, width = meta["count"], (meta["num_sites"] + 7) // 8
-    for name, dtype, shape in (("spins", np.uint8, (count, width)), ("log_q", np.float64, (count,))):
+    columns: list[tuple[str, Any, tuple[int, ...]]] = [("spins", np.uint8, (count, width))]
+    if has_log_q := meta.get("has_log_q", True):
+        columns.append(("log_q", np.float64, (count,)))
+    for name, dtype, shape in columns:
         array = content.get(name)
         right = isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape
         expect(right, f"{name} of type {np.dtype(dtype).name} and shape {shape}")
@@ -315,7 +333,7 @@ def _checked(path: Path, content: dict[str, Any]) -> SampleSet:
     expect(energy is None or (energy.dtype == np.float64 and energy.shape == (count,)), f"energy float64 [{count}]")
     return SampleSet(
         packed=content["spins"],
-        log_q=torch.from_numpy(content["log_q"]),
+        log_q=torch.from_numpy(content["log_q"]) if has_log_q else None,
         energy=None if energy is None else torch.from_numpy(energy),
         meta=meta,
         arrays={name.split("/", 1)[1]: value for name, value in content.items() if name.startswith("hamiltonian/")},

@@ -2,16 +2,7 @@
 
 // ---- random words -------------------------------------------------------------------------------------------------
 
-struct WidePair {
-  vu high, low;
-};
-
-static inline WidePair multiply_wide(vu a, uint32_t factor) {
-  const vu b = factor + vu{};
-  const vl even = mul_even(a, b), odd = mul_even(reinterpret_cast<vu>(reinterpret_cast<vl>(a) >> 32), b);
-  const vl mask = 0xffffffffu + vl{};
-  return {reinterpret_cast<vu>((even >> 32) | (odd & ~mask)), reinterpret_cast<vu>((even & mask) | (odd << 32))};
-}
+#include "cpu/philox.inl"
 
 static void words(uint64_t seed, uint64_t first_sample, uint32_t block, uint32_t stream, uint32_t* out) {
   vu lane{};
@@ -20,16 +11,7 @@ static void words(uint64_t seed, uint64_t first_sample, uint32_t block, uint32_t
     // first_sample is a multiple of kLanes, so the low half never carries inside a group
     vu c0 = lane + static_cast<uint32_t>(first_sample) + static_cast<uint32_t>(v * kWidth);
     vu c1 = static_cast<uint32_t>(first_sample >> 32) + vu{}, c2 = block + vu{}, c3 = stream + vu{};
-    uint32_t k0 = static_cast<uint32_t>(seed), k1 = static_cast<uint32_t>(seed >> 32);
-    for (int round = 0; round < kPhiloxRounds; ++round) {
-      const WidePair p0 = multiply_wide(c0, kPhiloxMul0), p1 = multiply_wide(c2, kPhiloxMul1);
-      c0 = p1.high ^ c1 ^ k0;
-      c2 = p0.high ^ c3 ^ k1;
-      c1 = p1.low;
-      c3 = p0.low;
-      k0 += kPhiloxKey0;
-      k1 += kPhiloxKey1;
-    }
+    philox_rounds(seed, c0, c1, c2, c3);
     uint32_t* p = out + v * kWidth;
     store_bits(p, c0);
     store_bits(p + kLanes, c1);

@@ -3,11 +3,13 @@
 
 void bind_energy(pybind11::module_& module);
 void bind_enumerate(pybind11::module_& module);
+void bind_mcmc(pybind11::module_& module);
 void bind_sampler(pybind11::module_& module);
 
 PYBIND11_MODULE(_cpu, module) {
   module.doc() = "The C++ CPU engine of vanfast.";
   bind_energy(module);
   bind_enumerate(module);
+  bind_mcmc(module);
   bind_sampler(module);  // after bind_energy, whose EnergyModel it takes
 }

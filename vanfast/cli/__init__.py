@@ -21,6 +21,7 @@ COMMANDS = {
     "evaluate": "observables of a trained network, with errors, beside exact values",
     "overlaps": "overlaps of samples with each other, and with the patterns of a Hopfield model",
     "exact": "exact and mean-field values of a spin system",
+    "mcmc": "Monte Carlo: configurations and observables of a spin system",
     "inverse": "couplings from samples or from magnetisations and correlations",
     "info": "version, instruction sets, threads and backends",
     "demo": "the whole way in three minutes: train, sample, compare with the exact solution",

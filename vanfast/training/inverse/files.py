@@ -18,8 +18,8 @@ _SYMBOLS = {"+": 1, "-": -1, "1": 1, "0": 0}
 def load_data(path: str | os.PathLike[str]) -> Samples | Moments:
     """Samples or moments that a file holds.
 
-    .npz, .h5  a sample set written by `vanfast sample`; or an archive of `spins` [M, N] with optional `counts` [M], or
-               of `magnetization` [N] and `correlation` [N, N]
+    .npz, .h5  a sample set written by `vanfast sample` or `vanfast mcmc`; or an archive of `spins` [M, N] with
+               optional `counts` [M], or of `magnetization` [N] and `correlation` [N, N]
     .npy       an array [M, N]
     text       a line for each sample: numbers +-1 or 0/1 apart by blanks or commas, or one word of + and -, or of 0
                and 1, with an optional count behind it (`+-+ 94788`); # starts a comment

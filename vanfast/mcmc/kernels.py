@@ -1,0 +1,67 @@
+"""Which kernel runs which Hamiltonian: the one place that decides.
+
+    planes       multi-spin coding: no fields, couplings of one strength, at most 15 bonds a site
+    sparse       cached local fields, lists of neighbours
+    dense        cached local fields, a matrix
+    clusters     Wolff and Swendsen-Wang: ferromagnetic couplings, no fields
+    incremental  any Hamiltonian with `incremental(spins)`, in Python; for pairwise ones it is the slow reference
+
+A chain's spins depend on the kernel as well, but for dense and sparse, which agree bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vanfast.mcmc._tables import is_dense, plane_arrays
+from vanfast.mcmc.incremental import is_pairwise
+
+ALGORITHMS = ("metropolis", "heat_bath", "wolff", "swendsen_wang", "tempering")
+KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "incremental")
+
+
+def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
+    """Why a kernel cannot run this; None when it can."""
+    cluster = algorithm in ("wolff", "swendsen_wang")
+    if kernel == "incremental":
+        if cluster:
+            return "it turns single spins"
+        return None if is_pairwise(ham) or hasattr(ham, "incremental") else "ham has no method incremental(spins)"
+    if not is_pairwise(ham):
+        return f"{type(ham).__name__} has no pair couplings"
+    if cluster != (kernel == "clusters"):
+        return f"it does not know {algorithm}"
+    if kernel == "clusters":
+        if ham.fields.any():
+            return "cluster updates need a system without fields"
+        if (ham.couplings < 0).any():
+            return f"cluster updates need ferromagnetic couplings, the smallest is {ham.couplings.min():g}"
+        return None
+    if kernel == "planes":
+        if algorithm == "tempering":
+            return "its chains share one temperature"
+        arrays = plane_arrays(ham)
+        return arrays if isinstance(arrays, str) else None
+    return None
+
+
+def choose(ham: Any, algorithm: str, kernel: str = "auto") -> str:
+    """The fastest kernel for a Hamiltonian and an algorithm, or the one asked for.
+
+    Raises ValueError for unknown names and for a kernel that cannot run this.
+    """
+    for name, value, allowed in (("algorithm", algorithm, ALGORITHMS), ("kernel", kernel, KERNELS)):
+        if value not in allowed:
+            raise ValueError(f"{name} = {value!r} must be one of {', '.join(map(repr, allowed))}")
+    if kernel == "auto":
+        if algorithm in ("wolff", "swendsen_wang"):
+            kernel = "clusters"
+        elif not is_pairwise(ham):
+            kernel = "incremental"
+        elif refuses(ham, algorithm, "planes") is None:
+            kernel = "planes"
+        else:
+            kernel = "dense" if is_dense(ham) else "sparse"
+    if reason := refuses(ham, algorithm, kernel):
+        raise ValueError(f"algorithm {algorithm!r} with kernel {kernel!r} cannot run this system: {reason}")
+    return kernel

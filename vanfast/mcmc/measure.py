@@ -1,0 +1,130 @@
+"""Observables of Markov chains, with errors from independent chains and from blocks."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vanfast._estimates import Estimate
+from vanfast.mcmc.autocorrelation import autocorrelation, geweke
+from vanfast.mcmc.result import Chains
+
+NAMES = ("energy", "heat_capacity", "magnetization", "abs_magnetization", "magnetization_squared")
+MANY_CHAINS = 20  # from here on chains alone tell errors well
+_PER_SITE = ("energy", "heat_capacity")
+_BLOCK = 10  # autocorrelation times in a block
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainObservables:
+    """Averages over the Boltzmann distribution from Markov chains. Energy and heat capacity are extensive, k_B = 1.
+
+    Errors are jackknife errors over chains from 20 chains on, else over blocks of ten autocorrelation times.
+
+    Attributes:
+        energy: <E>.
+        heat_capacity: beta^2 (<E^2> - <E>^2), the jackknife's bias correction made.
+        magnetization, abs_magnetization, magnetization_squared: <m>, <|m|>, <m^2> of m = sum_i s_i / N.
+        errors_by_chains, errors_by_blocks: both errors of each; NaN where there are not two chains, not two blocks.
+        tau_energy, tau_magnetization: integrated autocorrelation times of E and |m|, in draws; NaN for one draw a
+            chain.
+        effective: draws over 2 tau of the slower.
+        geweke: pooled score of E, which stays below 3 in equilibrium; NaN with fewer than 20 draws a chain.
+    """
+
+    num_sites: int
+    beta: float
+    chains: int
+    draws: int
+    energy: Estimate
+    heat_capacity: Estimate
+    magnetization: Estimate
+    abs_magnetization: Estimate
+    magnetization_squared: Estimate
+    errors_by_chains: dict[str, float]
+    errors_by_blocks: dict[str, float]
+    tau_energy: Estimate
+    tau_magnetization: Estimate
+    effective: float
+    geweke: float
+
+    def to_json(self) -> dict[str, Any]:
+        """JSON-able numbers: `<name>_per_site` of what is extensive, `<key>_error` beside; what is not finite is left
+        out."""
+        numbers: dict[str, Any] = {name: getattr(self, name) for name in ("num_sites", "beta", "chains", "draws")}
+        for name in (*NAMES, "tau_energy", "tau_magnetization"):
+            estimate, key = getattr(self, name), name
+            if name in _PER_SITE:
+                estimate, key = estimate.per_site(self.num_sites), f"{name}_per_site"
+            numbers[key], numbers[f"{key}_error"] = estimate
+        numbers |= {"effective": self.effective, "geweke": self.geweke}
+        return {key: value for key, value in numbers.items() if math.isfinite(value)}
+
+
+def measure(result: Chains) -> ChainObservables:
+    """Observables of a run; see ChainObservables."""
+    if not len(result):
+        raise ValueError("result holds no draws")
+    magnetization = result.spins.sum(2, dtype=np.int64) / result.num_sites
+    return measure_series(result.energy, magnetization, result.beta, result.num_sites)
+
+
+def measure_series(energy: np.ndarray, magnetization: np.ndarray, beta: float, num_sites: int) -> ChainObservables:
+    """The same from energies and m = sum_i s_i / N, both float64 [chains, draws]."""
+    chains, draws = energy.shape
+    size, nan = np.abs(magnetization), Estimate(math.nan, math.nan)
+    tau_energy = autocorrelation(energy).tau if draws > 1 else nan
+    tau_size = autocorrelation(size).tau if draws > 1 else nan
+    slower = max(tau_energy.value, tau_size.value) if draws > 1 else 0.5
+    shift = float(energy.mean())
+    e = energy - shift
+    columns = np.stack([np.ones_like(e), e, e**2, magnetization, size, size**2], axis=2)  # [chains, draws, 6]
+    by_chains = _jackknife(columns.sum(1), beta)
+    length = max(1, math.ceil(_BLOCK * slower))
+    blocks = draws // length
+    cut = columns[:, : blocks * length].reshape(chains * blocks, length, 6).sum(1) if blocks else columns[:0, 0]
+    by_blocks = _jackknife(cut, beta)
+    values, errors = by_chains if chains >= MANY_CHAINS else (by_blocks if len(cut) > 1 else by_chains)
+    # plain means are those of all draws, whatever blocks leave over
+    whole = columns.sum((0, 1)) / (chains * draws)
+    means = {
+        "energy": whole[1] + shift,
+        "heat_capacity": values[1],
+        "magnetization": whole[3],
+        "abs_magnetization": whole[4],
+        "magnetization_squared": whole[5],
+    }
+    return ChainObservables(
+        num_sites=num_sites,
+        beta=beta,
+        chains=chains,
+        draws=draws,
+        **{name: Estimate(float(means[name]), float(error)) for name, error in zip(NAMES, errors, strict=True)},
+        errors_by_chains=dict(zip(NAMES, by_chains[1].tolist(), strict=True)),
+        errors_by_blocks=dict(zip(NAMES, by_blocks[1].tolist(), strict=True)),
+        tau_energy=tau_energy,
+        tau_magnetization=tau_size,
+        effective=chains * draws / (2 * slower),
+        geweke=geweke(energy).pooled if draws >= 20 else math.nan,
+    )
+
+
+def _functions(sums: np.ndarray, beta: float) -> np.ndarray:
+    """Energy (less its shift), heat capacity, m, |m| and m^2 from sums [..., 6]."""
+    one, e, e2, m, size, square = np.moveaxis(sums / sums[..., :1], -1, 0)
+    return np.stack([e, beta**2 * (e2 - e**2) * one, m, size, square], axis=-1)
+
+
+def _jackknife(groups: np.ndarray, beta: float) -> tuple[np.ndarray, np.ndarray]:
+    """Values with the jackknife's correction of their bias, and errors, both [5], from sums of groups [G, 6]."""
+    count = len(groups)
+    if count < 2:
+        value = _functions(groups.sum(0), beta) if count else np.full(5, math.nan)
+        return value, np.full(5, math.nan)
+    total = groups.sum(0)
+    left_out = _functions(total - groups, beta)
+    value = count * _functions(total, beta) - (count - 1) * left_out.mean(0)
+    return value, np.sqrt((count - 1) * left_out.var(0))
