@@ -94,8 +94,8 @@ def test_given_spins_may_change_before_their_gradient_is_taken():
     for a, parameter in zip(before, net.parameters(), strict=True):
         assert torch.equal(a, parameter.grad)
     assert vf.Sampler(net, backend="cpu").evaluate_and_keep(spins[:0]) is None
+    spins[3, 2] = 0
     with pytest.raises(ValueError, match="found 0 at configuration 3, site 2"):
-        spins[3, 2] = 0
         vf.Sampler(net, backend="cpu").evaluate_and_keep(spins)
 
 
