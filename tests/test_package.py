@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "hamiltonians",
         "networks",
         "observables",
+        "random",
         "sampler",
         "saving",
         "store",

@@ -89,10 +89,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from vanfast.training import load_run, train
+    from vanfast.training.metrics import StepRecord
     from vanfast.training.run import RunFolder
 
     settings = {name: default for name, default in _SETTINGS.values()}
-    if arguments.resume and RunFolder(arguments.out).holds_a_run():
+    if arguments.resume and RunFolder(arguments.out, StepRecord).holds_a_run():
         stored = load_run(arguments.out)
         kept = stored.settings.to_json()
         settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}
