@@ -224,3 +224,34 @@ def couplings_figure(path: str | os.PathLike[str], inferred: Mapping[str, np.nda
         with replacing(path) as temporary:
             figure.savefig(temporary, format=path.suffix[1:] or "png")
     return path
+
+
+def learned_couplings_figure(path: str | os.PathLike[str], found: Mapping[str, np.ndarray], truth: np.ndarray) -> Path:
+    """Writes one figure: for each of `found` [N, N] a row of |found| against |truth| with the least-squares line, and
+    of both with their signs."""
+    from vanfast.training.inverse import compare_couplings
+
+    matplotlib, figure_type, canvas_type = _matplotlib()
+    path = Path(path)
+    i, j = np.triu_indices(len(truth), 1)
+    x = truth[i, j]
+    with matplotlib.rc_context(STYLE):
+        figure = figure_type(figsize=(7.4, 3.4 * len(found)), layout="constrained")
+        canvas_type(figure)
+        panels = figure.subplots(len(found), 2, squeeze=False)
+        for (absolute, signed), (name, J) in zip(panels, found.items(), strict=True):
+            compared = compare_couplings(J, truth)
+            y = J[i, j]
+            ends = np.array([0.0, np.abs(x).max()])
+            absolute.scatter(np.abs(x), np.abs(y), s=5, color=NETWORK, alpha=0.5, linewidth=0)
+            absolute.plot(ends, compared.intercept + compared.slope * ends, color=EXACT, linewidth=1.2)
+            absolute.set_title(f"{name}: r = {compared.pearson:.3f}")
+            absolute.set_xlabel("true |J|")
+            absolute.set_ylabel("learnt |J|")
+            signed.scatter(x, y, s=5, color=NETWORK, alpha=0.5, linewidth=0)
+            signed.set_title(f"with signs: r = {compared.signed_pearson:.3f}")
+            signed.set_xlabel("true J")
+            signed.set_ylabel("learnt J")
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:] or "png")
+    return path

@@ -9,6 +9,12 @@ from typing import TYPE_CHECKING, Any
 from vanfast.training.data import Moments, Samples, as_data, load_data
 from vanfast.training.data.moments import check_constant, check_singular
 from vanfast.training.inverse import mean_field
+from vanfast.training.inverse.first_layer import (
+    CouplingComparison,
+    LearnedCouplings,
+    compare_couplings,
+    learned_couplings,
+)
 from vanfast.training.inverse.maximum_likelihood import maximum_likelihood
 from vanfast.training.inverse.pseudo_likelihood import pseudo_likelihood
 from vanfast.training.inverse.result import InverseResult, OuterStep, reconstruction_error
@@ -19,11 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "CouplingComparison",
     "InverseResult",
+    "LearnedCouplings",
     "Moments",
     "OuterStep",
     "Samples",
+    "compare_couplings",
     "inverse_ising",
+    "learned_couplings",
     "load_data",
     "reconstruction_error",
 ]
