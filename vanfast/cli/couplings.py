@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--beta",
         type=positive,
         metavar="B",
-        help="inverse temperature of the data: scales each row by its direct term over 2 beta, which makes its factor 1",
+        help="inverse temperature of the data: each row is also scaled by its direct term over 2 beta",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the couplings, scaled where --beta is given")
     parser.add_argument("--plot", metavar="FILE", help="scatter plot against --truth, .png, .pdf or .svg")

@@ -63,9 +63,7 @@ def lattice_of(arguments: argparse.Namespace) -> tuple[int, ...] | None:
     """The lattice that --L or --shape names where no system is named, or None; ValueError for any other option."""
     for option in (*_MEANINGS, *_OF_FILE):
         if getattr(arguments, option) is not None and option not in ("L", "shape"):
-            raise ValueError(
-                f"{_flag(option)} belongs to --model or --couplings; without them --L and --shape are taken"
-            )
+            raise ValueError(f"{_flag(option)} needs --model or --couplings; without them there are --L and --shape")
     if arguments.L is not None and arguments.shape is not None:
         raise ValueError("give either --L or --shape")
     return (arguments.L, arguments.L) if arguments.L is not None else arguments.shape

@@ -101,7 +101,7 @@ def read_state(path: Path, kind: str, keys: Sequence[str]) -> tuple[dict[str, An
     if found != kind:
         reader = READERS.get(found, "a newer vanfast")
         raise FileFormatError(
-            f"{path}: expected the checkpoint of a {kind} run, found a {found} one: {reader} reads it"
+            f"{path}: expected the checkpoint of a {kind} run, found a {found} one; {reader} reads it"
         )
     for key in keys:
         if key not in header:
