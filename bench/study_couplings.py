@@ -28,7 +28,7 @@ from vanfast.training.inverse import compare_couplings, inverse_ising, learned_c
 # loss: -<ln q> of the last epoch's batches, held out: the least of the validation data. slope, intercept, r |J|: of the
 # first layer against |J|; r: of couplings with the signs they have, with those that make direct positive, with those of
 # the truth, which flipped so many rows and agreed with direct in so many; scaled: direct_l J_sl / (2 beta)
-COLUMNS = ["protocol", "steps", "loss/N", "validation", "slope", "intercept", "r |J|", "r raw"]
+COLUMNS = ["protocol", "steps", "loss/N", "held out", "slope", "intercept", "r |J|", "r raw"]
 COLUMNS += ["r direct", "r truth", "flipped", "agreed", "slope scaled", "r scaled"]
 COLUMNS += ["Delta_J", "seconds"]
 
