@@ -12,7 +12,7 @@ from vanfast.cli.signals import sigterm_like_ctrl_c
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    add_sampling_options(parser, default_num=100_000)
+    add_sampling_options(parser, default_num=100_000, writers="vanfast train or fit")
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="sample set, .npz or .h5")
     parser.add_argument("--format", choices=store.FORMATS, help="default: by the ending of FILE")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from vanfast.training import FitRun, Run
 
 
-def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> None:
-    parser.add_argument("run", metavar="RUN", help="directory that vanfast train or fit wrote")
+def add_sampling_options(parser: argparse.ArgumentParser, default_num: int, writers: str) -> None:
+    parser.add_argument("run", metavar="RUN", help=f"directory that {writers} wrote")
     parser.add_argument(
         "--num", type=integer(1), default=default_num, metavar="N", help=f"samples (default {default_num})"
     )

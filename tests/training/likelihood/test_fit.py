@@ -208,6 +208,13 @@ def test_forms_of_data(known, tmp_path):
         ({"validation": math.nan}, ValueError, "validation must be data or a share"),
         ({"validation": True}, TypeError, "validation must be data or a share"),
         ({"validation": np.ones((4, 8))}, ValueError, "validation has 8 spins a sample and net has 9"),
+        (
+            {"validation": np.full((4, 9), 3)},
+            ValueError,
+            "validation: data must hold spins .* found 3 at sample 0, spin 0",
+        ),
+        ({"validation": "nowhere.npz"}, FileNotFoundError, "no file nowhere.npz"),
+        ({"validation": None}, None, None),  # none
         ({"validation": 1e-3}, ValueError, "leaves none for validation"),
         ({"validation": 0.999}, ValueError, "leaves none for training"),
         ({"epochs": 0}, ValueError, "epochs must be an integer in"),

@@ -55,7 +55,7 @@ def fit(
     counts     how often each sample was seen, or any weights >= 0, [M]. A configuration is in one batch an epoch
                whatever its weight: small batches of very unequal weights are noisy.
     epochs     passes through the training data, each in an order of its own, cut into batches of at most `batch`.
-    validation share of the data that is held out, in [0, 1); or validation data, in the forms of `data`.
+    validation share of the data that is held out, in [0, 1); or validation data, in the forms of `data`; None for none.
     patience   epochs without a lower validation loss after which training stops, or None. The network is left with the
                parameters of the lowest validation loss; without validation data with the last ones.
     betas      Adam's two decay rates. clip_norm: largest norm of a gradient, or None.
@@ -76,7 +76,7 @@ def fit(
     sampler = Sampler(net, backend=backend, precision=precision, threads=threads)
     check_training_arguments(net, checkpoint_every, resume, out)
     checked_integer("seed", seed, 0, 2**64 - 1)
-    share = checked_share(validation) if isinstance(validation, Real) else None
+    share = checked_share(validation or 0.0) if validation is None or isinstance(validation, Real) else None
     training, held = samples_for(net, "data", data, counts), None
     if share is None:
         held = samples_for(net, "validation", validation, None)
@@ -104,7 +104,12 @@ def fit(
 
 def samples_for(net: Network, name: str, data: Any, counts: Any) -> Samples:
     """Samples of the network's size; ValueError or TypeError that names the argument otherwise."""
-    found = as_data(data, counts, net.num_sites)
+    try:
+        found = as_data(data, counts, net.num_sites)
+    except (TypeError, ValueError) as error:
+        if name == "data":
+            raise
+        raise type(error)(f"{name}: {error}") from None
     if isinstance(found, Moments):
         raise TypeError(f"{name} must be samples, got moments")
     if found.num_sites != net.num_sites:
