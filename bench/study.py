@@ -15,10 +15,13 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def arguments(description: str, **options: Any) -> argparse.Namespace:
-    """Options as --name with the given defaults."""
+    """Options as --name with the given defaults; those that are False are switches."""
     parser = argparse.ArgumentParser(description=description)
     for name, default in options.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
+        kind: dict[str, Any] = (
+            {"action": "store_true"} if default is False else {"type": type(default), "default": default}
+        )
+        parser.add_argument(f"--{name.replace('_', '-')}", **kind)
     return parser.parse_args()
 
 

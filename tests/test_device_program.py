@@ -6,6 +6,7 @@ The engine here is the reference in float64, so that nothing but the shared part
 import dataclasses
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional
@@ -133,6 +134,23 @@ def test_gradient_of_kept_samples_is_autograd(net):
     net.add_gradient(kept.gradient(weight))
     for parameter, wanted in zip(net.parameters(), expected, strict=True):
         assert torch.allclose(parameter.grad.to(wanted), wanted, rtol=1e-4, atol=1e-6)
+
+
+def test_gradient_of_given_spins_is_autograd(net):
+    spins = torch.from_numpy(2 * np.random.default_rng(0).integers(0, 2, (17, net.num_sites)) - 1)
+    kept = program_of(net).evaluate_and_keep(spins)
+    assert torch.equal(kept.spins, spins.to(torch.int8))
+    weight = torch.randn(17, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    net.zero_grad()
+    log_q = net.log_prob(spins)
+    assert torch.allclose(kept.log_q, log_q, rtol=1e-5, atol=1e-5)
+    (weight * log_q).sum().backward()
+    expected = [parameter.grad.clone() for parameter in net.parameters()]
+    net.zero_grad()
+    net.add_gradient(kept.gradient(weight))
+    for parameter, wanted in zip(net.parameters(), expected, strict=True):
+        assert torch.allclose(parameter.grad.to(wanted), wanted, rtol=1e-4, atol=1e-6)
+    assert program_of(net).evaluate_and_keep(spins[:0]) is None
 
 
 def test_kept_samples_keep_their_weights_when_the_program_takes_others(net):

@@ -49,6 +49,7 @@ MAY_IMPORT = {
         "hamiltonians",
         "networks",
         "observables",
+        "random",
         "sampler",
         "saving",
         "store",

@@ -11,7 +11,7 @@ except ImportError as error:
 from vanfast import exact, hamiltonians, mcmc, networks, observables, ops, store
 from vanfast.sampler import Batch, Sampler
 from vanfast.saving import load
-from vanfast.training import train
+from vanfast.training import fit, train
 
 __version__ = "0.1.0"
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Sampler",
     "__version__",
     "exact",
+    "fit",
     "hamiltonians",
     "load",
     "mcmc",

@@ -40,6 +40,9 @@ class Sampler:
         self, drawn: np.ndarray, weight: np.ndarray, first: int, kept: list[np.ndarray], threads: int = 0
     ) -> list[np.ndarray]: ...
     def log_prob(self, spins: np.ndarray, threads: int = 0) -> np.ndarray: ...
+    def evaluate(
+        self, spins: np.ndarray, threads: int = 0, keep: bool = False
+    ) -> tuple[np.ndarray, list[np.ndarray]]: ...
 
 def conv_sampler(
     height: int,

@@ -53,6 +53,14 @@ def _matplotlib() -> Any:
     return matplotlib, matplotlib.figure.Figure, FigureCanvasAgg
 
 
+def _written(figure: Any, path: str | os.PathLike[str]) -> Path:
+    """Saves in one step: png, pdf or svg by the ending, png where there is none."""
+    path = Path(path)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix[1:] or "png")
+    return path
+
+
 def training_curve(
     axes: Any, history: Sequence[StepRecord], exact: Callable[[float], float | None] | None = None
 ) -> None:
@@ -192,8 +200,7 @@ def summary_figure(
         histogram = right.subplots()
         histogram.set_title("Energies drawn")
         energy_histogram(histogram, energy_per_site, weights, exact_energy)
-        figure.savefig(path)
-    return Path(path)
+        return _written(figure, path)
 
 
 def coupling_scatter(axes: Any, inferred: np.ndarray, truth: np.ndarray) -> None:
@@ -212,7 +219,6 @@ def couplings_figure(path: str | os.PathLike[str], inferred: Mapping[str, np.nda
     matplotlib, figure_type, canvas_type = _matplotlib()
     columns = min(4, len(inferred))
     rows = -(-len(inferred) // columns)
-    path = Path(path)
     with matplotlib.rc_context(STYLE):
         figure = figure_type(figsize=(3.4 * columns, 3.3 * rows), layout="constrained")
         canvas_type(figure)
@@ -222,9 +228,35 @@ def couplings_figure(path: str | os.PathLike[str], inferred: Mapping[str, np.nda
         for axes, (method, J) in zip(panels, inferred.items(), strict=False):
             coupling_scatter(axes, J, truth)
             axes.set_title(f"{method}: Δ_J = {np.linalg.norm(J - truth) / len(truth):.3g}")
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:] or "png")
-    return path
+        return _written(figure, path)
+
+
+def learned_couplings_figure(path: str | os.PathLike[str], found: Mapping[str, np.ndarray], truth: np.ndarray) -> Path:
+    """Writes one figure: for each of `found` [N, N] a row of |found| against |truth| with the least-squares line, and
+    of both with their signs."""
+    from vanfast.training.inverse import compare_couplings
+
+    matplotlib, figure_type, canvas_type = _matplotlib()
+    i, j = np.triu_indices(len(truth), 1)
+    x = truth[i, j]
+    with matplotlib.rc_context(STYLE):
+        figure = figure_type(figsize=(7.4, 3.4 * len(found)), layout="constrained")
+        canvas_type(figure)
+        panels = figure.subplots(len(found), 2, squeeze=False)
+        for (absolute, signed), (name, J) in zip(panels, found.items(), strict=True):
+            compared = compare_couplings(J, truth)
+            y = J[i, j]
+            ends = np.array([0.0, np.abs(x).max()])
+            absolute.scatter(np.abs(x), np.abs(y), s=5, color=NETWORK, alpha=0.5, linewidth=0)
+            absolute.plot(ends, compared.intercept + compared.slope * ends, color=EXACT, linewidth=1.2)
+            absolute.set_title(f"{name}: r = {compared.pearson:.3f}")
+            absolute.set_xlabel("true |J|")
+            absolute.set_ylabel("learnt |J|")
+            signed.scatter(x, y, s=5, color=NETWORK, alpha=0.5, linewidth=0)
+            signed.set_title(f"with signs: r = {compared.signed_pearson:.3f}")
+            signed.set_xlabel("true J")
+            signed.set_ylabel("learnt J")
+        return _written(figure, path)
 
 
 def overlap_landscape(axes: Any, overlap: np.ndarray, log_q: np.ndarray) -> Any:
@@ -264,7 +296,7 @@ def overlaps_figure(
 ) -> Path:
     """Writes one figure (png, pdf or svg by its ending): P(q), below it a landscape (overlaps, ln q) for each name."""
     matplotlib, figure_type, canvas_type = _matplotlib()
-    path, landscapes = Path(path), landscapes or {}
+    landscapes = landscapes or {}
     columns = min(4, max(1, len(landscapes)))
     rows = -(-len(landscapes) // columns)
     with matplotlib.rc_context(STYLE):
@@ -278,6 +310,4 @@ def overlaps_figure(
             axes = figure.add_subplot(grid[1 + place // columns, place % columns])
             axes.set_title(name)
             figure.colorbar(overlap_landscape(axes, overlap, log_q), ax=axes, label="ln q", shrink=0.75)
-        with replacing(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:] or "png")
-    return path
+        return _written(figure, path)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-SPIN_STREAM, FLIP_STREAM, MONTE_CARLO_STREAM, INIT_STREAM = 0, 1, 2, 3
+SPIN_STREAM, FLIP_STREAM, MONTE_CARLO_STREAM, INIT_STREAM, ORDER_STREAM = 0, 1, 2, 3, 4
 
 _MULTIPLIERS = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _KEY_STEPS = 0x9E3779B9, 0xBB67AE85
@@ -40,6 +40,16 @@ def random_words(seed: int, first: int, count: int, sites: int, stream: int = SP
     counter[:, :, 2] = np.arange(blocks, dtype=np.uint32)
     counter[:, :, 3] = stream
     return philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)).reshape(count, 4 * blocks)[:, :sites]
+
+
+def permutation(seed: int, block: int, count: int) -> NDArray[np.int64]:
+    """A random order of 0 .. count - 1, int64 [count]: that of 64 bits, the first two words of counter (n, block,
+    ORDER_STREAM), with equal ones in the order of n. `block` in [0, 2**32) numbers the orders of a seed."""
+    counter = np.empty((count, 4), dtype=np.uint32)
+    counter[:, 0], counter[:, 1] = np.arange(count) & 0xFFFFFFFF, np.arange(count) >> 32
+    counter[:, 2], counter[:, 3] = block, ORDER_STREAM
+    words = philox4x32(counter, (seed & 0xFFFFFFFF, seed >> 32)).astype(np.uint64)
+    return np.argsort(words[:, 0] << _32 | words[:, 1], kind="stable")
 
 
 def draw_spins(logits: NDArray[np.float64], words: NDArray[np.uint32]) -> NDArray[np.int8]:

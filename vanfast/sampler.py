@@ -117,6 +117,14 @@ class Sampler:
         _check_indices(count, seed, first)
         return self.program.sample_and_keep(int(count), int(seed), int(first), self.ham)
 
+    def evaluate_and_keep(self, spins: Any) -> backends.Kept | None:
+        """Given spins [B, N] with their ln q, ready for its gradient: one pass forward now, one backward when that is
+        asked for. None where the backend has no backward pass for this network, or B = 0.
+
+        Raises ValueError for spins that are not +-1 or of another size.
+        """
+        return self.program.evaluate_and_keep(spins)
+
     def log_prob(self, spins: Any) -> torch.Tensor:
         """ln q(s), float64 [B], of the network as this sampler runs it, rounded in bf16 say. No gradient."""
         return self.program.log_prob(spins)

@@ -192,6 +192,18 @@ py::array_t<float> aligned_array(std::vector<py::ssize_t> shape) {
   return py::array_t<float>(shape, data, owner);
 }
 
+// Arrays for what is kept of so many groups, [groups, units, lanes] for each layer of each pass, and their pointers.
+py::list kept_arrays(const Sampler& sampler, int64_t groups, std::vector<float*>& pointers) {
+  const Scan& scan = sampler.scan();
+  py::list kept;
+  for (int l = 0; l < scan.num_kept() * (sampler.z2() ? 2 : 1); ++l) {
+    const auto layer = aligned_array({groups, scan.kept_units(l % scan.num_kept()), kLanes});
+    pointers.push_back(const_cast<float*>(layer.data()));
+    kept.append(layer);
+  }
+  return kept;
+}
+
 // Returns (spins, log_q, energy or None, flipped or None, activations): activations are [groups, units, lanes].
 py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t first, int threads,
                  const EnergyModel* model, bool keep) {
@@ -219,12 +231,7 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
     py::array_t<bool> array(count);
     flips = array.mutable_data();
     flipped = array;
-    const int64_t groups = static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1);
-    for (int l = 0; l < scan.num_kept() * (sampler.z2() ? 2 : 1); ++l) {
-      const auto layer = aligned_array({groups, scan.kept_units(l % scan.num_kept()), kLanes});
-      pointers.push_back(const_cast<float*>(layer.data()));
-      kept.append(layer);
-    }
+    kept = kept_arrays(sampler, static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1), pointers);
   }
   int8_t* s = spins.mutable_data();
   double* q = log_q.mutable_data();
@@ -268,18 +275,29 @@ std::vector<py::array_t<float>> gradient(const Sampler& sampler, const py::array
   return arrays;
 }
 
-py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins,
-                             int threads) {
-  require(spins.ndim() == 2 && spins.shape(1) == sampler.scan().num_sites(), "spins must be [count, num_sites]");
+// (log_q, activations) of given spins: activations as `sample` keeps them, [] unless asked for.
+py::tuple evaluate(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins, int threads,
+                   bool keep) {
+  const Scan& scan = sampler.scan();
+  require(spins.ndim() == 2 && spins.shape(1) == scan.num_sites(), "spins must be [count, num_sites]");
+  require(!keep || scan.num_kept() > 0, "this network keeps no activations");
   const int64_t count = spins.shape(0);
   py::array_t<double> log_q(count);
+  py::list kept;
+  std::vector<float*> pointers;
+  if (keep && count > 0) kept = kept_arrays(sampler, (count + kLanes - 1) / kLanes, pointers);
   const int8_t* s = spins.data();
   double* q = log_q.mutable_data();
   {
     py::gil_scoped_release release;
-    sampler.log_prob(s, count, threads, q, SignalPoll());
+    sampler.log_prob(s, count, threads, q, pointers, SignalPoll());
   }
-  return log_q;
+  return py::make_tuple(log_q, kept);
+}
+
+py::array_t<double> log_prob(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins,
+                             int threads) {
+  return evaluate(sampler, spins, threads, false)[0].cast<py::array_t<double>>();
 }
 
 }  // namespace
@@ -292,6 +310,7 @@ void bind_sampler(py::module_& module) {
            py::arg("threads") = 0)
       .def_property_readonly("has_gradient", &Sampler::has_gradient)
       .def("log_prob", &log_prob, py::arg("spins"), py::arg("threads") = 0)
+      .def("evaluate", &evaluate, py::arg("spins"), py::arg("threads") = 0, py::arg("keep") = false)
       .def_property_readonly("num_sites", [](const Sampler& s) { return s.scan().num_sites(); })
       .def_property_readonly("isa", [](const Sampler& s) { return s.kernels().name; })
       .def_property_readonly("native_bf16", [](const Sampler& s) { return s.kernels().bf16 != nullptr; })

@@ -98,6 +98,14 @@ void Sampler::for_tiles(uint64_t first_group, int64_t groups, int threads, const
       poll);
 }
 
+// Where the kept layers of the `group`-th group begin.
+std::vector<float*> Sampler::kept_from(const std::vector<float*>& keep, int64_t group) const {
+  std::vector<float*> kept;
+  for (size_t l = 0; l < keep.size(); ++l)
+    kept.push_back(keep[l] + group * scan_->kept_units(static_cast<int>(l) % scan_->num_kept()) * kLanes);
+  return kept;
+}
+
 // log_q of 1/2 (q(s) + q(-s)): the flipped spins go through the same blocks as given ones.
 void Sampler::add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const {
   const int64_t values = int64_t(tile.groups) * scan_->num_sites() * kLanes;
@@ -121,11 +129,7 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
   const int64_t groups = static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1);
   for_tiles(first_group, groups, threads, poll, [&](Task& task, uint64_t group, int tile_groups) {
     std::fill(task.log_q.begin(), task.log_q.end(), 0.0);
-    std::vector<float*> kept;
-    for (size_t l = 0; l < keep.size(); ++l) {
-      const int layer = static_cast<int>(l) % scan_->num_kept();
-      kept.push_back(keep[l] + int64_t(group - first_group) * scan_->kept_units(layer) * kLanes);
-    }
+    const std::vector<float*> kept = kept_from(keep, static_cast<int64_t>(group - first_group));
     Tile tile{seed,
               group * kLanes,
               tile_groups,
@@ -239,7 +243,8 @@ std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const dou
   return gradient_->unpack(*sums[0]);
 }
 
-void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* log_q, const Poll& poll) const {
+void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* log_q, const std::vector<float*>& keep,
+                       const Poll& poll) const {
   if (count <= 0) return;
   const int sites = scan_->num_sites();
   for_tiles(0, (count + kLanes - 1) / kLanes, threads, poll, [&](Task& task, uint64_t group, int tile_groups) {
@@ -251,9 +256,11 @@ void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* 
           const int64_t row = std::min<int64_t>((group + g) * kLanes + lane, count - 1);
           task.spins[(int64_t(g) * sites + p) * kLanes + lane] = spins[row * sites + order_[p]];
         }
-    Tile tile{0, group * kLanes, tile_groups, true, task.spins.data(), task.log_q.data(), nullptr};
+    const std::vector<float*> kept = kept_from(keep, static_cast<int64_t>(group));
+    float* const* keep_here = keep.empty() ? nullptr : kept.data();
+    Tile tile{0, group * kLanes, tile_groups, true, task.spins.data(), task.log_q.data(), keep_here};
     scan_->run(tile, *task.workspace);
-    if (z2_) add_mirror(tile, nullptr, *task.workspace);
+    if (z2_) add_mirror(tile, keep_here ? keep_here + scan_->num_kept() : nullptr, *task.workspace);
     const int64_t from = group * kLanes, to = std::min<int64_t>(count, from + int64_t(tile_groups) * kLanes);
     std::copy(task.log_q.data(), task.log_q.data() + (to - from), log_q + from);
   });

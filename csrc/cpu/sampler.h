@@ -45,14 +45,17 @@ class Sampler {
   std::vector<std::vector<float>> gradient(const int8_t* spins, const double* weight, uint64_t first, int64_t count,
                                            int threads, const std::vector<const float*>& keep, const Poll& poll) const;
 
-  // log_q [count] of given spins [count, N] raster, the same bytes as the sampling pass would give.
-  void log_prob(const int8_t* spins, int64_t count, int threads, double* log_q, const Poll& poll) const;
+  // log_q [count] of given spins [count, N] raster, the same bytes as the sampling pass would give. keep: as in
+  // `sample` with first = 0, for `gradient`; nothing is flipped, and lanes past the end repeat the last sample.
+  void log_prob(const int8_t* spins, int64_t count, int threads, double* log_q, const std::vector<float*>& keep,
+                const Poll& poll) const;
 
  private:
   struct Task;
   struct Backward;
   void prepare_backward(const int8_t* spins, const double* weight, int64_t row0, int64_t count,
                         const float* const* kept, Backward& to) const;
+  std::vector<float*> kept_from(const std::vector<float*>& keep, int64_t group) const;
   template <class Body>
   void for_tiles(uint64_t first_group, int64_t groups, int threads, const Poll& poll, Body&& body) const;
   void add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const;

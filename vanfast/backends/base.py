@@ -16,7 +16,7 @@ PRECISIONS = ("fp32", "tf32", "bf16")
 
 
 class Kept(ABC):
-    """Samples with what the backward pass needs of the pass that drew them."""
+    """Samples, or given spins, with what the backward pass needs of the pass that drew or scored them."""
 
     spins: torch.Tensor
     log_q: torch.Tensor
@@ -48,6 +48,11 @@ class Program(ABC):
 
     def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> Kept | None:
         """The same samples as `sample`, ready for their gradient; None where there is no backward pass for it."""
+        return None
+
+    def evaluate_and_keep(self, spins: Any) -> Kept | None:
+        """Given spins [B, N], B >= 1, with the ln q that `log_prob` gives, ready for their gradient; None where there
+        is no backward pass for it. The energy is None."""
         return None
 
     @abstractmethod

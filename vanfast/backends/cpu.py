@@ -57,7 +57,18 @@ class CpuProgram(Program):
     def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> CpuKept | None:
         if not self._engine.has_gradient or count == 0:
             return None
-        return CpuKept(self._engine, self._plan, self._threads, count, seed, first, ham)
+        spins, log_q, energy, flipped, layers = self._engine.sample(
+            count, seed, first, self._threads, _native(ham), keep=True
+        )
+        drawn = np.where(flipped[:, None], -spins, spins)
+        return CpuKept(self._engine, self._plan, self._threads, first, drawn, layers, spins, log_q, energy)
+
+    def evaluate_and_keep(self, spins: Any) -> CpuKept | None:
+        given = as_spins(spins, self._engine.num_sites).numpy().copy()  # the caller's may change before `gradient`
+        if not self._engine.has_gradient or not len(given):
+            return None
+        log_q, layers = self._engine.evaluate(given, self._threads, keep=True)
+        return CpuKept(self._engine, self._plan, self._threads, 0, given, layers, given, log_q, None)
 
     def log_prob(self, spins: Any) -> torch.Tensor:
         s = as_spins(spins, self._engine.num_sites)
@@ -66,22 +77,29 @@ class CpuProgram(Program):
 
 class CpuKept(Kept):
     """Pre-activations stay in the engine's layout: [groups, units, lanes] for every linear layer, with Z2 for the
-    spins as drawn and then for the flipped ones. Of networks without linear layers only the logits stay."""
+    spins as scored (`scored`, before any flip) and then for the flipped ones. Of networks without linear layers only
+    the logits stay. Group 0 begins at sample `first`, rounded down to a multiple of the lanes."""
 
     def __init__(
-        self, engine: _cpu.Sampler, plan: Plan, threads: int, count: int, seed: int, first: int, ham: Hamiltonian | None
+        self,
+        engine: _cpu.Sampler,
+        plan: Plan,
+        threads: int,
+        first: int,
+        scored: np.ndarray,
+        layers: list[np.ndarray],
+        spins: np.ndarray,
+        log_q: np.ndarray,
+        energy: np.ndarray | None,
     ) -> None:
-        spins, log_q, energy, flipped, self._layers = engine.sample(
-            count, seed, first, threads, _native(ham), keep=True
-        )
         self.spins, self.log_q = torch.from_numpy(spins), torch.from_numpy(log_q)
         self.energy = None if energy is None else torch.from_numpy(energy)
-        self._drawn = np.where(flipped[:, None], -spins, spins)
-        self._engine, self._plan, self._threads, self._first = engine, plan, threads, first
+        self._scored, self._layers, self._first = scored, layers, first
+        self._engine, self._plan, self._threads = engine, plan, threads
 
     def gradient(self, weight: torch.Tensor) -> list[LayerGradient] | list[NestGradient]:
         flat = self._engine.gradient(
-            self._drawn, weight.detach().double().numpy(), self._first, self._layers, self._threads
+            self._scored, weight.detach().double().numpy(), self._first, self._layers, self._threads
         )
         plan = self._plan
         if isinstance(plan, NestPlan):

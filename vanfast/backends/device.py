@@ -97,6 +97,18 @@ class DeviceProgram(Program):
                 log_q = self._operations.symmetrize(spins, log_q, passes[1].log_q, seed, first, step)
         return DeviceKept(self, passes, spins, log_q, None if ham is None else self.energy(ham, spins))
 
+    def evaluate_and_keep(self, spins: Any) -> DeviceKept | None:
+        given = as_spins(spins, self.engine.num_sites, device=self.device)
+        if self._operations.gradient is None or isinstance(self.plan, MixturePlan) or not len(given):
+            return None
+        with selected(self.device):
+            passes = [self.engine.evaluate(given, keep=True)]
+            log_q = passes[0].log_q
+            if self.z2:
+                passes.append(self.engine.evaluate(-given, keep=True))
+                log_q = torch.logaddexp(log_q, passes[1].log_q) - LN2
+        return DeviceKept(self, passes, given, log_q, None)
+
     def log_prob(self, spins: Any) -> Tensor:
         given = as_spins(spins, self.engine.num_sites, device=self.device)
         parts = [self._log_q(part) for part in given.split(BATCH_LIMIT)] if len(given) else []
@@ -143,7 +155,7 @@ def _drawing_order(plan: Plan, spins: Tensor) -> Tensor:
 
 
 class DeviceKept(Kept):
-    """Samples with the pre-activations of every pass: the spins as drawn and, with Z2, their mirror images."""
+    """Samples with the pre-activations of every pass: the spins as drawn or given and, with Z2, their mirror images."""
 
     def __init__(
         self, program: DeviceProgram, passes: list[Drawn], spins: Tensor, log_q: Tensor, energy: Tensor | None

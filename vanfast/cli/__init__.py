@@ -17,12 +17,14 @@ from vanfast.cli.parser import Parser, plain_warning
 
 COMMANDS = {
     "train": "train a network on a spin system",
+    "fit": "fit a network to configurations by maximum likelihood",
     "sample": "draw samples from a trained network into a file",
     "evaluate": "observables of a trained network, with errors, beside exact values",
     "overlaps": "overlaps of samples with each other, and with the patterns of a Hopfield model",
     "exact": "exact and mean-field values of a spin system",
     "mcmc": "Monte Carlo: configurations and observables of a spin system",
     "inverse": "couplings from samples or from magnetisations and correlations",
+    "couplings": "couplings that an SK network has learnt in its first layer",
     "info": "version, instruction sets, threads and backends",
     "demo": "the whole way in three minutes: train, sample, compare with the exact solution",
     "bench": "measure sampling speed against its rivals",

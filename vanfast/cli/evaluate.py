@@ -20,7 +20,7 @@ _NAMES = {
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    add_sampling_options(parser, default_num=100_000)
+    add_sampling_options(parser, default_num=100_000, writers="vanfast train")
     parser.add_argument("--beta", type=positive, metavar="B", help="default: the (last) one of the training")
     parser.add_argument("--json", action="store_true", help="print all values as JSON")
 

@@ -32,13 +32,16 @@ _OPTIONS = (
 )
 
 
-def add_network_options(parser: argparse.ArgumentParser) -> None:
+def add_network_options(
+    parser: argparse.ArgumentParser, default: str = "pixelcnn on a uniform two-dimensional lattice, else dense"
+) -> None:
+    """default: what --net is when it is not given, for the help."""
     group = parser.add_argument_group("network")
     group.add_argument(
         "--net",
         choices=tuple(_TAKES),
         metavar="NAME",
-        help=f"{', '.join(_TAKES)} (default: pixelcnn on a uniform two-dimensional lattice, else dense)",
+        help=f"{', '.join(_TAKES)} (default: {default})",
     )
     group.add_argument("--depth", type=integer(1), metavar="D", help="masked layers (pixelcnn 3, dense 1)")
     group.add_argument("--width", type=integer(1), metavar="W", help="channels (pixelcnn 32, dense 1)")

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from vanfast import store
 from vanfast.cli.output import print_json
-from vanfast.cli.sampling import Pieces, add_sampling_options, sampler_of
+from vanfast.cli.sampling import Pieces, add_sampling_options, load_trained, sampler_of
 from vanfast.cli.signals import sigterm_like_ctrl_c
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    add_sampling_options(parser, default_num=100_000)
+    add_sampling_options(parser, default_num=100_000, writers="vanfast train or fit")
     parser.add_argument("-o", "--out", required=True, metavar="FILE", help="sample set, .npz or .h5")
     parser.add_argument("--format", choices=store.FORMATS, help="default: by the ending of FILE")
     parser.add_argument("--json", action="store_true", help="print what was done as JSON")
@@ -20,10 +20,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     from vanfast.saving import digest
-    from vanfast.training import load_run
+    from vanfast.training import Run
 
     store.format_of(arguments.out, arguments.format)
-    trained = load_run(arguments.run)
+    trained = load_trained(arguments.run)
+    ham, beta = (trained.hamiltonian, trained.beta) if isinstance(trained, Run) else (None, None)
     pieces = Pieces(sampler_of(trained, arguments), arguments)
     writer = store.SampleWriter(
         arguments.out,
@@ -33,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         first=arguments.first,
         network_digest=digest(trained.net),
-        hamiltonian=trained.hamiltonian,
+        hamiltonian=ham,
+        shape=trained.net.shape if ham is None else ham.shape,
         extra={
-            "beta": trained.beta,
+            "beta": beta,
             "network": trained.net.config(),
             "precision": pieces.sampler.precision,
             "backend": pieces.sampler.backend,

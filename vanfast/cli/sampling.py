@@ -14,11 +14,11 @@ from vanfast.cli.placing import add_placing_options, place
 
 if TYPE_CHECKING:
     from vanfast.sampler import Batch, Sampler
-    from vanfast.training import Run
+    from vanfast.training import FitRun, Run
 
 
-def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> None:
-    parser.add_argument("run", metavar="RUN", help="directory that vanfast train wrote")
+def add_sampling_options(parser: argparse.ArgumentParser, default_num: int, writers: str) -> None:
+    parser.add_argument("run", metavar="RUN", help=f"directory that {writers} wrote")
     parser.add_argument(
         "--num", type=integer(1), default=default_num, metavar="N", help=f"samples (default {default_num})"
     )
@@ -30,7 +30,19 @@ def add_sampling_options(parser: argparse.ArgumentParser, default_num: int) -> N
     parser.add_argument("--chunk", type=integer(1), metavar="N", help="samples in memory (default: 64 MiB of spins)")
 
 
-def sampler_of(trained: Run, arguments: argparse.Namespace) -> Sampler:
+def load_trained(path: str) -> Run | FitRun:
+    """The run that `vanfast train` or `vanfast fit` stored; raises as `load_run`."""
+    from vanfast.training import load_fit, load_run
+    from vanfast.training.checkpoint import kind_of_state
+    from vanfast.training.likelihood.run import KIND
+    from vanfast.training.metrics import StepRecord
+    from vanfast.training.run import RunFolder
+
+    folder = RunFolder(path, StepRecord)
+    return load_fit(path) if folder.holds_a_run() and kind_of_state(folder.checkpoint) == KIND else load_run(path)
+
+
+def sampler_of(trained: Run | FitRun, arguments: argparse.Namespace) -> Sampler:
     """The sampler of a stored run, where and as it was asked for."""
     place(trained.net, arguments)
     return trained.sampler(arguments.backend, arguments.threads, arguments.precision)

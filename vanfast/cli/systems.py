@@ -59,6 +59,16 @@ def names_a_system(arguments: argparse.Namespace) -> bool:
     return any(getattr(arguments, option) is not None for option in options)
 
 
+def lattice_of(arguments: argparse.Namespace) -> tuple[int, ...] | None:
+    """The lattice that --L or --shape names where no system is named, or None; ValueError for any other option."""
+    for option in (*_MEANINGS, *_OF_FILE):
+        if getattr(arguments, option) is not None and option not in ("L", "shape"):
+            raise ValueError(f"{_flag(option)} needs --model or --couplings; without them there are --L and --shape")
+    if arguments.L is not None and arguments.shape is not None:
+        raise ValueError("give either --L or --shape")
+    return (arguments.L, arguments.L) if arguments.L is not None else arguments.shape
+
+
 def system_of(arguments: argparse.Namespace) -> Hamiltonian:
     """The Hamiltonian that the options describe; ValueError says which option does not fit and which ones do."""
     if (arguments.model is None) == (arguments.couplings is None):

@@ -7,11 +7,11 @@ import math
 import time
 from typing import Any
 
-from vanfast.backends import PRECISIONS
 from vanfast.cli.nets import add_network_options, names_a_network, network_of
+from vanfast.cli.optimizing import add_clipping_option, add_optimizer_options, add_run_options, add_seed_option
 from vanfast.cli.output import print_json, print_table
-from vanfast.cli.parser import integer, positive, real, seed
-from vanfast.cli.placing import add_placing_options, place
+from vanfast.cli.parser import integer, positive, real
+from vanfast.cli.placing import place
 from vanfast.cli.systems import add_system_options, names_a_system, system_of
 
 # option -> (argument of vanfast.train, its default)
@@ -51,48 +51,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="steps, one number or one for each beta (default 1000)",
     )
     group.add_argument("--batch", type=integer(2), metavar="B", help="samples a step (default 1000)")
-    group.add_argument("--seed", type=seed, metavar="S", help="seed of the samples (default 0)")
-    group.add_argument("--learning-rate", "--lr", type=positive, metavar="R", help="of Adam (default 0.001)")
-    group.add_argument(
-        "--adam",
-        type=real("a number in [0, 1)", lambda x: 0 <= x < 1),
-        nargs=2,
-        metavar="D",
-        help="decay rates (default 0.9 0.99)",
-    )
+    add_seed_option(group, "the samples")
     group.add_argument(
         "--anneal",
         type=real("a number in (0, 1)", lambda x: 0 < x < 1),
         metavar="R",
         help="raise beta step by step as beta (1 - R^t), for example 0.998",
     )
-    group.add_argument(
-        "--clip-norm",
-        type=real("a number >= 0", lambda x: x >= 0),
-        metavar="G",
-        help="largest norm of the gradient, 0 for no limit (default 1)",
-    )
-    group.add_argument("--micro-batch", type=integer(1), metavar="B", help="samples differentiated at once")
-    group.add_argument("--schedule", choices=("constant", "cosine", "plateau"), help="of the learning rate")
-    group.add_argument("--precision", choices=PRECISIONS, help="of the sampling (default fp32)")
-    group = parser.add_argument_group("run")
-    group.add_argument("-o", "--out", required=True, metavar="DIR", help="run directory")
-    group.add_argument(
-        "--resume", action="store_true", help="go on from DIR; options that are not given keep the stored run's values"
-    )
-    group.add_argument("--checkpoint-every", type=integer(1), default=100, metavar="T", help="steps (default 100)")
-    add_placing_options(group)
-    group.add_argument("--threads", type=integer(1), metavar="N", help="of the sampling (default: all cores)")
-    group.add_argument("--quiet", action="store_true", help="no progress bar, no table")
-    group.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_clipping_option(group, "1")
+    add_optimizer_options(group, "the sampling")
+    add_run_options(parser, checkpoint_every=100)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from vanfast.training import load_run, train
+    from vanfast.training.metrics import StepRecord
     from vanfast.training.run import RunFolder
 
     settings = {name: default for name, default in _SETTINGS.values()}
-    if arguments.resume and RunFolder(arguments.out).holds_a_run():
+    if arguments.resume and RunFolder(arguments.out, StepRecord).holds_a_run():
         stored = load_run(arguments.out)
         kept = stored.settings.to_json()
         settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}

@@ -5,16 +5,13 @@ from __future__ import annotations
 import signal
 import threading
 from types import FrameType
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from vanfast.training.run import Run
+from typing import Any
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Training was stopped by a signal; `run` holds what was reached, `signum` the signal."""
+    """Training was stopped by a signal; `run` (a Run or FitRun) holds what was reached, `signum` the signal."""
 
-    def __init__(self, message: str, run: Run, signum: int) -> None:
+    def __init__(self, message: str, run: Any, signum: int) -> None:
         super().__init__(message)
         self.run = run
         self.signum = signum

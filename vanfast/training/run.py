@@ -6,14 +6,16 @@ import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic
+
+import torch
 
 from vanfast import hamiltonians, networks
 from vanfast._files import write_json
 from vanfast.errors import FileFormatError
 from vanfast.saving import load
 from vanfast.training.checkpoint import Checkpoint, load_checkpoint
-from vanfast.training.metrics import MetricsFile, StepRecord, read_metrics
+from vanfast.training.metrics import AnyRecord, MetricsFile, StepRecord
 from vanfast.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -25,25 +27,22 @@ RUNG_PREFIX = "beta-"  # the network that a rung of a ladder left is in beta-0.5
 AVERAGED_STEPS = 100  # the paper's moving average of the free energy
 
 
-class RunFolder:
+class RunFolder(Generic[AnyRecord]):
     """Files of a run directory: run.json (to read by eye), checkpoint.safetensors (the state), metrics.jsonl."""
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], records: type[AnyRecord]) -> None:
         self.path = Path(path)
         self.description = self.path / "run.json"
         self.checkpoint = self.path / "checkpoint.safetensors"
-        self.metrics = MetricsFile(self.path / "metrics.jsonl")
+        self.metrics = MetricsFile(self.path / "metrics.jsonl", records)
 
     def holds_a_run(self) -> bool:
         return self.checkpoint.exists()
 
-    def describe(self, net: Network, ham: Hamiltonian, settings: Settings) -> None:
+    def describe(self, description: dict[str, Any]) -> None:
         """Creates the directory and run.json."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(
-            self.description,
-            {"settings": settings.to_json(), "network": net.config(), "hamiltonian": ham.config()},
-        )
+        write_json(self.description, description)
 
 
 @dataclass
@@ -64,6 +63,14 @@ class Run:
     @property
     def finished(self) -> bool:
         return self.step >= self.settings.total_steps
+
+    def describe(self) -> dict[str, Any]:
+        """What run.json says."""
+        return {
+            "settings": self.settings.to_json(),
+            "network": self.net.config(),
+            "hamiltonian": self.hamiltonian.config(),
+        }
 
     @property
     def beta(self) -> float:
@@ -113,13 +120,19 @@ def run_from_checkpoint(state: Checkpoint, path: Path) -> Run:
     """Run with the network and Hamiltonian that a checkpoint describes (no history)."""
     try:
         ham = hamiltonians.from_config(state.hamiltonian, state.arrays)
-        net = networks.from_config(state.network)
         settings = Settings.from_json(state.settings)
-        net.to(next(value.dtype for value in state.parameters.values() if value.is_floating_point()))
-        net.load_state_dict(state.parameters)
+        net = stored_network(state.network, state.parameters)
     except (ValueError, TypeError, KeyError, RuntimeError) as error:
         raise FileFormatError(f"{path}: the checkpoint does not describe a run: {error}") from None
     return Run(net, ham, settings, step=state.step)
+
+
+def stored_network(config: dict[str, Any], parameters: dict[str, torch.Tensor]) -> Network:
+    """The network of a checkpoint, in the dtype of its parameters."""
+    net = networks.from_config(config)
+    net.to(next(value.dtype for value in parameters.values() if value.is_floating_point()))
+    net.load_state_dict(parameters)
+    return net
 
 
 def load_run(path: str | os.PathLike[str]) -> Run:
@@ -130,15 +143,14 @@ def load_run(path: str | os.PathLike[str]) -> Run:
 
     Raises FileNotFoundError when the directory holds no run, FileFormatError when its files are not as written.
     """
-    folder = RunFolder(path)
+    folder = RunFolder(path, StepRecord)
     if not folder.holds_a_run() and folder.path.name.startswith(RUNG_PREFIX):
         return _load_rung(folder.path)
     if not folder.holds_a_run():
         raise FileNotFoundError(f"no run in {folder.path}: expected {folder.checkpoint.name}, as vanfast train writes")
     run = run_from_checkpoint(load_checkpoint(folder.checkpoint), folder.checkpoint)
     run.out = folder.path
-    if folder.metrics.path.exists():
-        run.history = [record for record in read_metrics(folder.metrics.path) if record.step < run.step]
+    run.history = folder.metrics.read(run.step)
     return run
 
 

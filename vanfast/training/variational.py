@@ -7,6 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +18,12 @@ from vanfast.hamiltonians import Hamiltonian
 from vanfast.sampler import Sampler
 from vanfast.training.checkpoint import Checkpoint, adam_tensors, load_checkpoint, restore_adam, save_checkpoint
 from vanfast.training.graphed import RING, GraphedStep, StepFigures, device_program, make_adam
-from vanfast.training.interrupt import StopRequest, TrainingInterrupted
 from vanfast.training.metrics import StepRecord
 from vanfast.training.progress import open_progress
 from vanfast.training.run import RUNG_PREFIX, Run, RunFolder
 from vanfast.training.settings import Settings
-from vanfast.training.step import accumulate_gradient, draw, effective_sample_size, one_torch_thread
+from vanfast.training.step import accumulate_gradient, draw, effective_sample_size
+from vanfast.training.trainer import Trainer, check_same_network, check_training_arguments
 
 if TYPE_CHECKING:
     from vanfast.networks import Network
@@ -83,17 +84,12 @@ def train(
     )
     if not isinstance(ham, Hamiltonian):
         raise TypeError(f"ham must be a vanfast.hamiltonians.Hamiltonian, got {type(ham).__name__}")
-    if not any(parameter.requires_grad for parameter in net.parameters()):
-        raise ValueError(f"net has no parameters to train: {type(net).__name__}")
-    if isinstance(checkpoint_every, bool) or not isinstance(checkpoint_every, int) or checkpoint_every < 1:
-        raise ValueError(f"checkpoint_every must be an integer >= 1, got {checkpoint_every!r}")
-    if resume and out is None:
-        raise ValueError("resume needs out, the run's directory")
+    check_training_arguments(net, checkpoint_every, resume, out)
     sampler = Sampler(net, ham, backend=backend, precision=precision, threads=threads)
     _warn_when_annealing_stops_short(settings)
     trainer = _Trainer(net, ham, settings, sampler)
     if out is not None:
-        trainer.open(RunFolder(out), resume)
+        trainer.open(RunFolder(out, StepRecord), resume)
     return trainer.go(checkpoint_every, progress, callback)
 
 
@@ -107,33 +103,19 @@ def _warn_when_annealing_stops_short(settings: Settings) -> None:
         )
 
 
-class _Trainer:
-    """State of a run under way: network, optimiser, schedule, files."""
-
+class _Trainer(Trainer[Run, StepRecord]):
     def __init__(self, net: Network, ham: Hamiltonian, settings: Settings, sampler: Sampler) -> None:
-        self.run = Run(net, ham, settings)
-        self.sampler = sampler
         program = device_program(sampler) if settings.micro_batch is None else None
         on_gpu = program is not None and program.device.type == "cuda"
-        self.optimizer = make_adam(net, settings.learning_rate, settings.adam_betas, on_gpu)
+        optimizer = make_adam(net, settings.learning_rate, settings.adam_betas, on_gpu)
+        super().__init__(Run(net, ham, settings), sampler, optimizer)
         self.captured: GraphedStep | None = None
         if program is not None:
             options = settings.batch, settings.seed, settings.clip_norm
-            self.captured = GraphedStep(sampler, program, self.optimizer, *options)
-        self.schedule = settings.make_schedule()
-        self.folder: RunFolder | None = None
+            self.captured = GraphedStep(sampler, program, optimizer, *options)
 
-    def open(self, folder: RunFolder, resume: bool) -> None:
-        """Starts the run's directory, or takes up what it holds."""
+    def restore(self, folder: RunFolder[StepRecord]) -> None:
         run = self.run
-        if folder.holds_a_run() and not resume:
-            raise FileExistsError(f"{folder.path} already holds a run: resume it, or choose another directory")
-        self.folder, run.out = folder, folder.path
-        if not folder.holds_a_run():
-            folder.describe(run.net, run.hamiltonian, run.settings)
-            folder.metrics.keep_before(0)
-            self.save()
-            return
         state = load_checkpoint(folder.checkpoint)
         self._check_same_run(state, folder.checkpoint)
         run.net.load_state_dict(state.parameters)
@@ -141,16 +123,11 @@ class _Trainer:
         self.schedule.restore(state.schedule)
         run.step = state.step
         run.history = folder.metrics.keep_before(state.step)
-        folder.describe(run.net, run.hamiltonian, run.settings)
 
     def _check_same_run(self, state: Checkpoint, path: Path) -> None:
         run = self.run
         Settings.from_json(state.settings).continued_by(run.settings)
-        if not run.net.take_up(state.network):
-            raise ValueError(f"net differs from the stored run's: {run.net.config()} against {state.network} in {path}")
-        for name, value in run.net.state_dict().items():
-            if name not in state.parameters or state.parameters[name].dtype != value.dtype:
-                raise ValueError(f"net differs from the stored run's in {name}, see {path}")
+        check_same_network(run.net, state.network, state.parameters, path)
         arrays = run.hamiltonian.arrays()
         same = state.hamiltonian == run.hamiltonian.config() and arrays.keys() == state.arrays.keys()
         # Couplings of bonds that do not exist may be NaN.
@@ -178,41 +155,18 @@ class _Trainer:
             ),
         )
 
-    def go(self, checkpoint_every: int, progress: bool | None, callback: Callable[[StepRecord], None] | None) -> Run:
-        run = self.run
-        try:
-            with StopRequest() as stop, open_progress(run, progress) as report:
-                engine = self.sampler.sample_and_keep(1) is not None  # draws and differentiates by itself
-                while not run.finished:
-                    with one_torch_thread(engine):
-                        records = self.advance(checkpoint_every - run.step % checkpoint_every)
-                    for record in records:
-                        report(record)
-                    self.keep_rung(records[-1].rung)
-                    if stop.signum is not None:
-                        raise self.interrupted(stop.signum)
-                    if run.step % checkpoint_every == 0 and not run.finished:
-                        self.save()
-                    if callback is not None:
-                        for record in records:
-                            callback(record)
-            self.save()
-        finally:
-            if self.folder is not None:
-                self.folder.metrics.close()
-        return run
+    def progress(self, wanted: bool | None) -> AbstractContextManager[Callable[[Sequence[StepRecord]], None]]:
+        return open_progress(self.run, wanted)
 
-    def keep_rung(self, rung: int) -> None:
+    @property
+    def one_torch_thread(self) -> bool:
+        return self.sampler.sample_and_keep(1) is not None  # the engine draws and differentiates by itself
+
+    def keep(self, records: Sequence[StepRecord]) -> None:
         """Keeps the network that the last step of a rung left, in a directory named for its beta."""
-        settings = self.run.settings
+        settings, rung = self.run.settings, records[-1].rung
         if self.folder is not None and len(settings.beta) > 1 and self.run.step == sum(settings.steps[: rung + 1]):
             self.run.net.save(self.folder.path / f"{RUNG_PREFIX}{settings.beta[rung]:g}")
-
-    def interrupted(self, signum: int) -> TrainingInterrupted:
-        self.save()
-        done = f"stopped after step {self.run.step} of {self.run.settings.total_steps}"
-        kept = "nothing was saved (no run directory)" if self.folder is None else f"saved in {self.folder.path}"
-        return TrainingInterrupted(f"{done}; {kept}", self.run, signum)
 
     def advance(self, most: int) -> list[StepRecord]:
         """Does the next step, or on a GPU up to `most` of them before their figures are waited for."""

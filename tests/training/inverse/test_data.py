@@ -8,8 +8,8 @@ import vanfast as vf
 from tests.training.inverse.conftest import exact_moments, random_system
 from vanfast.errors import FileFormatError
 from vanfast.training import Moments, inverse_ising
+from vanfast.training.data import as_samples
 from vanfast.training.inverse import load_data
-from vanfast.training.inverse.moments import as_samples
 
 SPINS = np.array([[1, -1, 1], [1, 1, -1], [-1, -1, 1], [1, 1, 1], [-1, 1, -1]], dtype=np.int8)
 

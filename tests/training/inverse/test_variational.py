@@ -7,8 +7,8 @@ import torch
 import vanfast as vf
 from tests.training.inverse.conftest import exact_moments, random_system
 from vanfast.training import inverse_ising
+from vanfast.training.data import Moments
 from vanfast.training.inverse.model_moments import GROUPS
-from vanfast.training.inverse.moments import Moments
 from vanfast.training.inverse.variational import BLOCK, VanSettings, VariationalInverse
 
 QUICK = {"max_steps": 300, "batch": 400, "moment_batch": 2000, "tolerance": 5e-4, "threads": 1}

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from vanfast.training.data import Moments, Samples, as_data, load_data
+from vanfast.training.data.moments import check_constant, check_singular
 from vanfast.training.inverse import mean_field
-from vanfast.training.inverse.files import load_data
+from vanfast.training.inverse.first_layer import (
+    CouplingComparison,
+    LearnedCouplings,
+    compare_couplings,
+    learned_couplings,
+)
 from vanfast.training.inverse.maximum_likelihood import maximum_likelihood
-from vanfast.training.inverse.moments import Moments, Samples, as_samples, check_constant, check_singular
 from vanfast.training.inverse.pseudo_likelihood import pseudo_likelihood
 from vanfast.training.inverse.result import InverseResult, OuterStep, reconstruction_error
 from vanfast.training.inverse.variational import VanSettings, VariationalInverse
@@ -20,11 +25,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "METHODS",
+    "CouplingComparison",
     "InverseResult",
+    "LearnedCouplings",
     "Moments",
     "OuterStep",
     "Samples",
+    "compare_couplings",
     "inverse_ising",
+    "learned_couplings",
     "load_data",
     "reconstruction_error",
 ]
@@ -88,7 +97,8 @@ def inverse_ising(
         if method != "van" and value is not None:
             raise ValueError(f"{name} belongs to method 'van', got it with method {method!r}")
     chosen = VanSettings(**settings, threads=threads) if method == "van" else None
-    samples, moments = _of_data(data, counts)
+    found = as_data(data, counts)
+    samples, moments = (None, found) if isinstance(found, Moments) else (found, found.moments())
     history: list[OuterStep] = []
     converged = True
     if method == "plm":
@@ -96,14 +106,14 @@ def inverse_ising(
             raise ValueError("method 'plm' needs samples, got moments; 'mle', 'van' and the formulas take moments")
         check_constant(moments)
         if not l1:
-            check_singular(moments, samples)
+            check_singular(moments, len(samples))
         K, H, history, converged = pseudo_likelihood(samples, l1)
     else:
         if regularizer:
             moments = moments.mixed(regularizer)
         check_constant(moments)
         if method != "ip":
-            check_singular(moments, None if regularizer else samples)
+            check_singular(moments, None if regularizer or samples is None else len(samples))
         if method == "mle":
             K, H, history = maximum_likelihood(moments, threads=threads)
         elif chosen is not None:
@@ -114,17 +124,6 @@ def inverse_ising(
             K, H = _FORMULAS[method](moments)
             K = (K + K.T) / 2  # rounding apart it is symmetric
     return InverseResult(K / beta + 0.0, H / beta + 0.0, method, beta, history, converged)
-
-
-def _of_data(data: Any, counts: Any) -> tuple[Samples | None, Moments]:
-    if isinstance(data, str | os.PathLike):
-        data = load_data(data)
-    if isinstance(data, Moments | Samples):
-        if counts is not None:
-            raise ValueError("counts belong to samples given as an array, got them with a file or moments")
-    else:
-        data = as_samples(data, counts)
-    return (None, data) if isinstance(data, Moments) else (data, data.moments())
 
 
 def _number(name: str, value: Any, fits: Callable[[float], bool], allowed: str) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vanfast.exact import Enumeration, enumerate
 from vanfast.hamiltonians import Pairwise
-from vanfast.training.inverse.moments import Moments
+from vanfast.training.data import Moments
 from vanfast.training.inverse.result import OuterStep, symmetric
 
 MAX_SITES = 20

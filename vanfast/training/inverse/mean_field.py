@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vanfast.training.inverse.moments import Moments
+from vanfast.training.data import Moments
 
 Inferred = tuple[np.ndarray, np.ndarray]
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vanfast.training.inverse.moments import CHUNK, Samples
+from vanfast.training.data.samples import CHUNK, Samples
 from vanfast.training.inverse.quasi_newton import minimise
 from vanfast.training.inverse.result import OuterStep, symmetric
 

@@ -75,13 +75,14 @@ def reconstruction_error(inferred: Any, truth: Any) -> float:
 
     Both are [N, N] matrices or Hamiltonians. Raises TypeError or ValueError where they do not fit each other.
     """
-    first, second = _couplings(inferred, "inferred"), _couplings(truth, "truth")
+    first, second = coupling_matrix(inferred, "inferred"), coupling_matrix(truth, "truth")
     if first.shape != second.shape:
         raise ValueError(f"truth has {len(second)} spins and the inferred couplings have {len(first)}; must be equal")
     return float(np.linalg.norm(first - second)) / len(first)
 
 
-def _couplings(value: Any, name: str) -> np.ndarray:
+def coupling_matrix(value: Any, name: str) -> np.ndarray:
+    """[N, N], float64, of an array, a Hamiltonian or a result; TypeError or ValueError for anything else."""
     if isinstance(value, InverseResult):
         return value.J
     J = value.to_dense() if isinstance(value, Hamiltonian) else finite(as_array(value, name), name)

@@ -27,8 +27,8 @@ import torch
 from vanfast.hamiltonians import Pairwise
 from vanfast.networks import Dense, Network
 from vanfast.sampler import Sampler
+from vanfast.training.data import Moments
 from vanfast.training.inverse.model_moments import GROUPS, model_moments
-from vanfast.training.inverse.moments import Moments
 from vanfast.training.inverse.result import OuterStep, symmetric
 from vanfast.training.step import accumulate_gradient, draw, effective_sample_size, one_torch_thread
 

@@ -1,16 +1,18 @@
-"""Data of the inverse problem in files: sample sets of vanfast, numpy archives, text."""
+"""Configurations and moments in files: sample sets of vanfast, numpy archives, text."""
 
 from __future__ import annotations
 
 import os
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from vanfast.errors import FileFormatError
 from vanfast.store import load_samples
-from vanfast.training.inverse.moments import Moments, Samples, as_samples
+from vanfast.training.data.moments import Moments
+from vanfast.training.data.samples import Samples, as_samples
 
 _SYMBOLS = {"+": 1, "-": -1, "1": 1, "0": 0}
 
@@ -33,7 +35,7 @@ def load_data(path: str | os.PathLike[str]) -> Samples | Moments:
         head = file.read(8)
     try:
         if head == b"\x89HDF\r\n\x1a\n":
-            return as_samples(load_samples(path).spins)
+            return _of_sample_set(path)
         if head[:2] == b"PK":
             return _of_archive(path)
         if head[:6] == b"\x93NUMPY":
@@ -55,7 +57,12 @@ def _of_archive(path: Path) -> Samples | Moments:
                 return as_samples(archive["spins"], archive["counts"] if "counts" in names else None)
             found = ", ".join(sorted(names)) or "nothing"
             raise ValueError(f"expected spins (and counts), or magnetization and correlation, found {found}")
-    return as_samples(load_samples(path).spins)
+    return _of_sample_set(path)
+
+
+def _of_sample_set(path: Path) -> Samples:
+    found = load_samples(path)
+    return replace(as_samples(found.spins), shape=found.shape)
 
 
 def _of_text(path: Path) -> Samples:

@@ -1,0 +1,178 @@
+"""`vanfast fit`: maximum likelihood, from configurations into a run directory."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vanfast.cli.nets import add_network_options, names_a_network, network_of
+from vanfast.cli.optimizing import add_clipping_option, add_optimizer_options, add_run_options, add_seed_option
+from vanfast.cli.output import print_json, print_table
+from vanfast.cli.parser import integer, positive
+from vanfast.cli.placing import place
+from vanfast.cli.systems import add_system_options, lattice_of, names_a_system, system_of
+
+if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
+    from vanfast.networks import Network
+    from vanfast.training import FitRun, Samples
+
+# option -> (argument of vanfast.fit, its default)
+_SETTINGS: dict[str, tuple[str, Any]] = {
+    "epochs": ("epochs", 100),
+    "batch": ("batch", 500),
+    "seed": ("seed", 0),
+    "validation": ("validation", 0.1),
+    "patience": ("patience", 10),
+    "learning_rate": ("learning_rate", 1e-3),
+    "adam": ("betas", [0.9, 0.99]),
+    "clip_norm": ("clip_norm", None),
+    "micro_batch": ("micro_batch", None),
+    "schedule": ("schedule", "constant"),
+    "precision": ("precision", "fp32"),
+}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "data", metavar="DATA", help="samples: .npz, .h5, .npy, text lines of +-1 or 0/1, or `+-+ COUNT`"
+    )
+    add_network_options(parser, "made, or where a system is named as in vanfast train")
+    add_system_options(parser)
+    group = parser.add_argument_group("fit")
+    group.add_argument("--beta", type=positive, metavar="B", help="inverse temperature that --net sk starts from")
+    group.add_argument("--epochs", type=integer(1), metavar="E", help="passes through the data (default 100)")
+    group.add_argument("--batch", type=integer(1), metavar="B", help="most samples a step (default 500)")
+    group.add_argument(
+        "--validation",
+        type=_share_or_file,
+        metavar="F",
+        help="share of the data to hold out, or a file of validation data (default 0.1)",
+    )
+    group.add_argument(
+        "--patience",
+        type=integer(0),
+        metavar="E",
+        help="epochs without a lower validation loss after which it stops, 0 for never (default 10)",
+    )
+    add_seed_option(group, "the order of the data")
+    add_clipping_option(group, "0")
+    add_optimizer_options(group, "the network's products")
+    add_run_options(parser, checkpoint_every=1000)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    from vanfast.training import Moments, fit, load_data, load_fit
+    from vanfast.training.likelihood.run import EpochRecord
+    from vanfast.training.run import RunFolder
+
+    data = load_data(arguments.data)
+    if isinstance(data, Moments):
+        raise ValueError(f"{arguments.data} holds moments; a network is fitted to samples")
+    settings = {name: default for name, default in _SETTINGS.values()}
+    net: Network | None = None
+    if arguments.resume and RunFolder(arguments.out, EpochRecord).holds_a_run():
+        stored = load_fit(arguments.out)
+        kept = stored.settings.to_json()
+        settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}
+        if settings["validation"] is None and arguments.validation is None:
+            raise ValueError("the stored run had a file of validation data: give it again, --validation FILE")
+        if not names_a_network(arguments) and not names_a_system(arguments):
+            net = stored.net
+    for option, (name, _) in _SETTINGS.items():
+        if getattr(arguments, option) is not None:
+            settings[name] = getattr(arguments, option)
+    settings["patience"] = settings["patience"] or None
+    settings["clip_norm"] = settings["clip_norm"] or None
+    if net is None:
+        net = _network(arguments, data, settings["seed"])
+    begin = time.perf_counter()
+    result = fit(
+        place(net, arguments),
+        data,
+        **settings,
+        backend=arguments.backend,
+        threads=arguments.threads,
+        out=arguments.out,
+        checkpoint_every=arguments.checkpoint_every,
+        resume=arguments.resume,
+        progress=False if arguments.quiet else None,
+    )
+    _report(result, time.perf_counter() - begin, arguments)
+    return 0
+
+
+def _network(arguments: argparse.Namespace, data: Samples, default_seed: int) -> Network:
+    """A fresh network; where no system is named, for spins that the Hamiltonian does not couple."""
+    named = arguments.model is not None or arguments.couplings is not None
+    if named:
+        ham = system_of(arguments)
+        if ham.num_sites != data.num_sites:
+            raise ValueError(f"{arguments.data} has {data.num_sites} spins and the system has {ham.num_sites} sites")
+    else:
+        ham = _free(data, lattice_of(arguments))
+        arguments.net = arguments.net or "made"
+    if arguments.net == "sk" and not named:
+        if arguments.start == "physics":
+            raise ValueError("--start physics needs a system, --model or --couplings, and --beta")
+        arguments.start = "small"
+    elif arguments.net == "sk" and arguments.start != "small" and arguments.beta is None:
+        raise ValueError("--net sk starts from the system at --beta, which is not given; --start small needs none")
+    if arguments.beta is not None and (arguments.net != "sk" or arguments.start == "small"):
+        raise ValueError("--beta belongs to the physics start of --net sk")
+    return network_of(arguments, ham, default_seed, arguments.beta or 1.0)
+
+
+def _free(data: Samples, lattice: tuple[int, ...] | None) -> Hamiltonian:
+    from vanfast.hamiltonians import Pairwise
+
+    shape = lattice or data.shape or (data.num_sites,)
+    if int(np.prod(shape)) != data.num_sites:
+        raise ValueError(f"a lattice {'x'.join(map(str, shape))} does not have the {data.num_sites} spins of a sample")
+    return Pairwise.from_edges(data.num_sites, np.empty((0, 2), dtype=np.int64), np.empty(0), shape=shape)
+
+
+def _share_or_file(text: str) -> float | str:
+    try:
+        value = float(text)
+    except ValueError:
+        if not Path(text).is_file():
+            raise argparse.ArgumentTypeError(f"must be a number in [0, 1) or a file, got {text!r}") from None
+        return text
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number in [0, 1) or a file, got {text!r}")
+    return value
+
+
+def _report(run: FitRun, seconds: float, arguments: argparse.Namespace) -> None:
+    last, sites = run.history[-1] if run.history else None, run.net.num_sites
+    values = {
+        "run": str(run.out),
+        "network": type(run.net).__name__,
+        "num_parameters": run.net.num_parameters(),
+        "num_samples": run.settings.num_samples,
+        "epochs": run.epoch,
+        "steps": run.step,
+        "stopped_early": run.stopped_early,
+        "loss": None if last is None else last.loss,
+        "validation_loss": run.best_loss,
+        "best_epoch": run.best_epoch,
+        "seconds": seconds,
+    }
+    if arguments.json:
+        print_json(values)
+    elif not arguments.quiet:
+        early = " (stopped early)" if run.stopped_early else ""
+        rows = [
+            ["training data, last epoch", "–" if last is None else f"{last.loss:.6f}"],
+            [f"validation data, best epoch ({run.best_epoch})", f"{run.best_loss:.6f}"],
+        ]
+        rows = [[name, value, f"{float(value) / sites:.6f}" if value != "–" else value] for name, value in rows]
+        title = (
+            f"{values['network']} of {values['num_parameters']:,} parameters, {run.epoch} epochs{early}, in {run.out}"
+        )
+        print_table(title, ["-<ln q>, nats", "", "per site"], rows if run.best is not None else rows[:1])

@@ -1,0 +1,92 @@
+"""Configurations with weights: what networks are fitted to, and what moments are the averages of."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from vanfast.hamiltonians._checks import as_array, finite
+from vanfast.training.data.moments import Moments, refuse
+
+CHUNK = 1 << 16  # samples that are widened to float64 at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Samples:
+    """Configurations +-1, int8 [M, N], and how often each was seen, float64 [M] (any positive weights).
+
+    shape: the lattice that the spins form in raster order, where it is known.
+    """
+
+    spins: np.ndarray
+    counts: np.ndarray
+    shape: tuple[int, ...] | None = None
+
+    @property
+    def num_sites(self) -> int:
+        return int(self.spins.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.spins)
+
+    def moments(self) -> Moments:
+        """Averages over the samples."""
+        first, second = np.zeros(self.num_sites), np.zeros((self.num_sites, self.num_sites))
+        for start in range(0, len(self), CHUNK):
+            s = self.spins[start : start + CHUNK].astype(np.float64)
+            weighted = s * self.counts[start : start + CHUNK, None]
+            first += weighted.sum(0)
+            second += weighted.T @ s
+        total = self.counts.sum()
+        return Moments(first / total, second / total)
+
+    def distinct(self) -> Samples:
+        """The same sample set with every configuration once."""
+        packed = np.packbits(self.spins > 0, axis=1)
+        rows = np.ascontiguousarray(packed).view([("", packed.dtype)] * packed.shape[1]).ravel()
+        _, first, inverse = np.unique(rows, return_index=True, return_inverse=True)
+        return Samples(self.spins[first], np.bincount(inverse.ravel(), self.counts), self.shape)
+
+
+def as_samples(spins: Any, counts: Any = None, num_sites: int | None = None) -> Samples:
+    """Samples of an array or tensor [M, N] of +-1, or of 0 and 1 (0 is spin -1), with optional counts [M].
+
+    [M, *shape] stands for spins on a lattice. Where num_sites is given, [chains, draws, N] of so many spins, as
+    `vanfast.mcmc` has them, are chains * draws samples.
+
+    Raises TypeError or ValueError that names row and spin of a value that is neither, or what is wrong with counts.
+    """
+    if hasattr(spins, "detach"):
+        spins = spins.detach().cpu().numpy()
+    array = np.asarray(spins)
+    if array.dtype.kind not in "iufb":
+        raise TypeError(f"data must hold spins +-1 or 0/1, not {array.dtype}")
+    shape: tuple[int, ...] | None = None
+    if array.ndim > 2:
+        if num_sites is not None and array.shape[-1] == num_sites != math.prod(array.shape[1:]):
+            array = array.reshape(-1, num_sites)
+        else:
+            shape = array.shape[1:]
+            array = array.reshape(len(array), -1)
+    if array.ndim != 2 or array.shape[0] < 1 or array.shape[1] < (2 if num_sites is None else 1):
+        raise ValueError(f"data has shape {list(array.shape)}, expected samples [M, N] with M >= 1 and N >= 2")
+    up, down, zero = array == 1, array == -1, array == 0
+    bad = ~(up | down | zero)
+    if bad.any():
+        row, site = (int(k) for k in np.argwhere(bad)[0])
+        raise ValueError(f"data must hold spins +-1 or 0/1, found {array[row, site]} at sample {row}, spin {site}")
+    if zero.any() and down.any():
+        row, site = (int(k) for k in np.argwhere(zero)[0])
+        raise ValueError(f"data mixes 0/1 with +-1: it holds -1, and 0 at sample {row}, spin {site}")
+    weights = np.ones(len(array)) if counts is None else finite(as_array(counts, "counts"), "counts")
+    if weights.shape != (len(array),):
+        raise ValueError(f"counts has shape {list(weights.shape)}, expected [{len(array)}], one for each sample")
+    refuse("counts", weights < 0, weights, "be 0 or more")
+    seen = weights > 0
+    if not seen.any():
+        raise ValueError("counts must not all be 0")
+    values = np.where(up, np.int8(1), np.int8(-1))
+    return Samples(values, weights, shape) if seen.all() else Samples(values[seen], weights[seen], shape)
