@@ -1,10 +1,9 @@
 // log2 sigma(z) for z = x log2(e), that is ln sigma(x) / ln 2 = min(z, 0) - log2(1 + 2^-|z|).
 //
-// In base 2 an exponential is one instruction (MUFU, a quarter of the rate of FMA's on its unit, so of an eighth of all
-// issue slots). The logarithm would be another; log2(1 + e) = e Q(e), Q of degree 7, takes 8 FMAs instead: 11
-// instructions and 8 cycles of the unit rather than 6 and 16, so neither waits for the other. Minimax on [0, 1]: worst
-// error 3.2e-8 in ln sigma before rounding, 1.2e-7 after. It is absolute, as in csrc/cpu/log_sigmoid.h; for z -> inf
-// the result is -e Q(0) with e exact to float32, so no tail is lost.
+// In base 2 an exponential is one instruction of the special function unit, which takes an eighth as many a cycle as
+// there are FMAs. A logarithm would be another; log2(1 + e) = e Q(e), Q of degree 7, takes 8 FMAs instead: 11
+// instructions and 8 cycles of that unit rather than 6 and 16. Minimax on [0, 1]: worst error of ln
+// sigma 3.2e-8, 1.2e-7 with float32's rounding. It is absolute, as in csrc/cpu/log_sigmoid.h: Y is only ever added to.
 #pragma once
 
 #include "cuda/runtime.cuh"

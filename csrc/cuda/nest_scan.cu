@@ -21,12 +21,13 @@
 // Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
 //
 // Floor on H200 for SK_1RSB (levels = 2), batch 100,000, four log-sigmoids a pair: with two instructions of the special
-// function unit each (4.2 T/s) 0.94 ms at N = 100 and 3.8 ms at N = 200; with one, as here, half of that. A warp of 32
+// function unit each (4.2 T/s) 0.92 ms at N = 100 and 3.8 ms at N = 200; with one, as here, half of that. A warp of 32
 // samples has 201 instructions a step (112 and 290 for one and three levels, counted in SASS for sm_90), of which 176
 // are log-sigmoids, and about 330 a site: 2.8e5 at N = 100, where a sample has 1250 steps, 1.07e6 at N = 200. At one
-// instruction a cycle and scheduler 0.05, 0.85 and 3.2 ms for N = 20, 100 and 200; predicted 0.065, 1.0 and 3.8 ms.
-// Fields leave room for 12 warps a multiprocessor at N = 100 and 8 at N = 200. A batch of 2000, N = 100: four lanes
-// would keep 63 of 528 schedulers busy for 0.15 ms; 16 lanes a sample wait for 1150 cycles a site, predicted 0.07 ms.
+// instruction a cycle and scheduler (1.98 GHz) 0.05, 0.85 and 3.2 ms for N = 20, 100 and 200; predicted 0.065, 1.0
+// and 3.8 ms. Fields leave room for 12 warps a multiprocessor at N = 100 and 8 at N = 200. A batch of 2000, N = 100:
+// four lanes would keep 63 of 528 schedulers busy for 0.15 ms; 16 lanes a sample wait for 1150 cycles a site, predicted
+// 0.07 ms.
 #include <algorithm>
 #include <iterator>
 #include <stdexcept>
