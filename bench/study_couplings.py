@@ -99,8 +99,10 @@ def main() -> None:
         net = vf.networks.SK(free, 1.0, k=options.k, start="small", learn_couplings=True, seed=options.seed)
         begin = time.perf_counter()
         run = vf.fit(net, data, seed=options.seed, threads=options.threads, **protocol)
-        row = {"protocol": name, "steps": run.step, "seconds": time.perf_counter() - begin}
-        row |= {"loss/N": run.history[-1].loss / options.N, "held out": run.best_loss / options.N}
+        row: dict[str, Any] = {"protocol": name, "steps": run.step, "seconds": time.perf_counter() - begin}
+        row["loss/N"] = run.history[-1].loss / options.N
+        if run.best is not None:
+            row["held out"] = run.best_loss / options.N
         rows.append(row | judged(net, ham, options.beta))
         print(rows[-1], flush=True)
         if options.plot:  # the last one stays
