@@ -11,6 +11,7 @@
 #include <string>
 
 #include "cpu/mcmc_run.h"
+#include "cpu/packing.h"
 
 namespace py = pybind11;
 using namespace vanfast::cpu;
@@ -151,6 +152,18 @@ py::tuple clusters(const Array<int32_t>& start, const Array<int32_t>& neighbour,
   return py::make_tuple(run.spins, found.count, found.flips, found.per_sweep);
 }
 
+Array<uint32_t> words(uint64_t seed, uint64_t walker, uint32_t use, uint64_t block, int blocks,
+                      const std::string& isa) {
+  require(blocks >= 16 && blocks % 16 == 0 && block % blocks == 0 && block + blocks <= kWalkerBlocks,
+          "blocks must be a multiple of 16, and block one of blocks");
+  const McmcKernels& kernels = mcmc_kernels_for(isa);
+  Buffer<uint32_t> out(4 * static_cast<size_t>(blocks));
+  kernels.walker_run(seed, walker, static_cast<WordUse>(use), block, blocks, out.data());
+  Array<uint32_t> array({4, blocks});
+  std::copy(out.begin(), out.end(), array.mutable_data());
+  return array;
+}
+
 }  // namespace
 
 void bind_mcmc(py::module_& module) {
@@ -162,4 +175,6 @@ void bind_mcmc(py::module_& module) {
   module.def("mcmc_clusters", &clusters, py::arg("start"), py::arg("neighbour"), py::arg("threshold"), py::arg("wolff"),
              py::arg("per_sweep"), py::arg("schedule"),
              "Spins int8 [chains, draws, N], clusters, turned spins, clusters of a sweep [chains].");
+  module.def("mcmc_words", &words, py::arg("seed"), py::arg("walker"), py::arg("use"), py::arg("block"),
+             py::arg("blocks"), py::arg("isa") = "", "Random words of a walker, uint32 [4, blocks].");
 }

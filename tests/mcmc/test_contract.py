@@ -6,6 +6,7 @@ import pytest
 from vanfast import _cpu
 from vanfast.hamiltonians import EdwardsAnderson, IsingSquare, SherringtonKirkpatrick
 from vanfast.mcmc import run
+from vanfast.mcmc._words import CLUSTER, SITE, walker_words
 
 SQUARE, GLASS = IsingSquare(shape=(5, 4)), SherringtonKirkpatrick(17, seed=1)
 SPARSE = EdwardsAnderson((4, 3), disorder="gaussian", seed=1)
@@ -102,3 +103,11 @@ def test_chains_are_independent_of_each_other():
         overlap = (s[lag:] * s[:-lag]).sum(1)
         assert abs(overlap.mean()) < 4.5 * overlap.std() / np.sqrt(2048 - lag)
     assert abs(e.mean()) < 1e-9
+
+
+@pytest.mark.parametrize("isa", _cpu.isas())
+def test_words_are_those_of_the_twin(isa):
+    cases = ((0, 0, SITE, 0), (2**64 - 3, 2**64 - 1, CLUSTER, 2**48 - 64), (5, 2**33, SITE, 2**32))
+    for seed, walker, use, block in cases:
+        expected = walker_words(seed, np.array([walker], dtype=np.uint64), use, block, 64).reshape(64, 4).T
+        assert np.array_equal(_cpu.mcmc_words(seed, walker, use, block, 64, isa), expected)
