@@ -9,7 +9,7 @@ from tests.cuda import emulated
 from vanfast.backends import cuda
 from vanfast.training.graphed import device_program
 
-TRAINED = ("conv z2", "residual z2", "one layer", "made")
+TRAINED = ("conv z2", "residual z2", "one layer", "made", "conv star z2", "made star")
 
 
 @pytest.fixture
@@ -46,6 +46,11 @@ def test_training_steps_are_those_of_the_cpu(backend, device, name):
     net = battery.network(name, device)
     assert device_program(vf.Sampler(net, battery.system(net), backend=backend)) is not None
     battery.check_training(backend, name, device)
+
+
+@pytest.mark.parametrize("name", ["conv star z2", "made star"])
+def test_a_prior_follows_the_temperature(backend, device, name):
+    battery.check_ladder(backend, name, device)
 
 
 @pytest.mark.gpu
