@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 import vanfast as vf
-from vanfast.hamiltonians import Hamiltonian
+from vanfast.hamiltonians import Hamiltonian, IsingSquare
 from vanfast.networks import Network
 
 NETWORKS: dict[str, Callable[[], Network]] = {
@@ -23,8 +23,8 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "factorised": lambda: vf.networks.Factorised(5, seed=8),
 }
 PRIORS = {
-    "conv star z2": lambda: _star(vf.networks.PixelCNN, (3, 3), 3, 4, 1, z2=True, ham=vf.hamiltonians.IsingSquare(3)),
-    "dense star": lambda: _star(vf.networks.Dense, 9, 3, 2, ham=vf.hamiltonians.CurieWeiss(9, h=0.2)),
+    "conv star z2": lambda: _star(vf.networks.PixelCNN, (3, 2), 2, 3, 1, z2=True, ham=IsingSquare(shape=(3, 2))),
+    "dense star": lambda: _star(vf.networks.Dense, 7, 2, 2, ham=vf.hamiltonians.CurieWeiss(7, h=0.2)),
     "made star": lambda: _star(
         vf.networks.MADE, 7, (9,), order=[3, 0, 6, 1, 5, 2, 4], ham=vf.hamiltonians.SherringtonKirkpatrick(7, seed=1)
     ),
@@ -50,7 +50,7 @@ def network(name: str, device: torch.device) -> Network:
 
 def system(net: Network) -> Hamiltonian:
     if len(net.shape) == 2:
-        return vf.hamiltonians.IsingSquare(shape=net.shape, field=0.25)
+        return IsingSquare(shape=net.shape, field=0.25)
     return vf.hamiltonians.SherringtonKirkpatrick(net.num_sites, seed=9)
 
 
@@ -117,7 +117,7 @@ def check_ladder(backend: str, name: str, device: torch.device) -> None:
     """Where beta jumps the prior goes with it: two rungs give what they give on the CPU."""
     ours, theirs = network(name, device), network(name, torch.device("cpu"))
     ham = system(ours)
-    options = {"beta": [0.3, 0.9], "steps": 2, "batch": 20, "seed": 3, "learning_rate": 0.01, "progress": False}
+    options = {"beta": [0.3, 0.9], "steps": 1, "batch": 20, "seed": 3, "learning_rate": 0.01, "progress": False}
     run = vf.train(ours, ham, backend=backend, **options)
     expected = vf.train(theirs, ham, backend="cpu", **options)
     assert ours.prior is not None
