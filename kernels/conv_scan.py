@@ -36,6 +36,7 @@ from vanfast.kernels._dot import (
     rounded,
 )
 from vanfast.kernels.random import SPINS, draw_up, log_probability, random_word, sample_index
+from vanfast.kernels.star_prior import PAIRS, Star, star_logit, star_update
 
 TILE = 16  # samples a program: the least height of a tensor-core product
 
@@ -69,9 +70,10 @@ def add_taps(
 def conv_scan_kernel(
     p_spins, p_log_q, p_state, p_logits, p_step,
     p_first, p_row, p_slope, p_mix, p_mix_bias, p_last, p_last_slope,
+    p_fields, p_star_start, p_later, p_couplings,
     count, hidden, sites, lx, y, ring, places, given, seed: tl.uint64, first: tl.uint64,
     HALF: tl.constexpr, CHANNELS: tl.constexpr, DEEP: tl.constexpr, RESIDUAL: tl.constexpr, PRECISION: tl.constexpr,
-    TILE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr,
+    TILE: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_K: tl.constexpr, STAR: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
     state_stride = places * CHANNELS
     slot_stride = count.to(tl.int64) * state_stride
@@ -86,6 +88,8 @@ def conv_scan_kernel(
     p_spins += first_b * sites
     p_state += first_b * state_stride
     p_logits += first_b * places
+    if STAR:
+        p_fields += first_b * sites
     log_q = tl.load(p_log_q + o_b, mask=m_b, other=0.0)
     for x in range(lx):
         site = y * lx + x
@@ -132,6 +136,8 @@ def conv_scan_kernel(
             for j in range(1, left + 1):
                 s = tl.load(p_spins + (o_b * sites + site - j), mask=m_b, other=0).to(tl.float32)
                 logit += s * tl.load(p_first + j)
+        if STAR:
+            logit += star_logit(p_fields, p_star_start, p_later, p_couplings, o_b, site, TILE, PAIRS)
         p_s = p_spins + (o_b * sites + site)
         if given != 0:
             up = tl.load(p_s, mask=m_b, other=0) > 0
@@ -139,6 +145,9 @@ def conv_scan_kernel(
             up = draw_up(logit, random_word(seed, sample, site, SPINS))
             tl.store(p_s, tl.where(up, 1, -1).to(tl.int8), mask=m_b)
         log_q += log_probability(logit, up)
+        if STAR:
+            spin = tl.where(up, 1.0, -1.0)
+            star_update(p_fields, p_star_start, p_later, p_couplings, spin, o_b, site, TILE, PAIRS)
         tl.debug_barrier()
         tl.store(p_logit, logit, mask=m_b)  # not before all threads that hold a copy of it have read the prefix there
     tl.store(p_log_q + o_b, log_q, mask=m_b)
@@ -222,12 +231,15 @@ def conv_scan(
     seed: int,
     first: int,
     given: bool,
+    star: Star | None = None,
+    running: Tensor | None = None,
 ) -> None:
     """Row `row` of all samples, in place.
 
     spins: int8 [count, Ly * Lx], read if given, else written. log_q: float64 [count], added to. state: float32
     [slots, count, R, Lx, C] and logits: float32 [count, R, Lx] hold the prefix of the row at `row` modulo R, R > k or
-    R = Ly, and then its pre-activations. step: int64 [1]. Raises TypeError or ValueError for arguments that do not fit.
+    R = Ly, and then its pre-activations. step: int64 [1]. star: added to the logits; running: `star.running(count)`,
+    which has taken up the spins of the rows before. Raises TypeError or ValueError for arguments that do not fit.
     """
     (ly, lx), count = shape.lattice, spins.shape[0]
     check("spins", spins, (torch.int8,), (count, ly * lx))
@@ -251,13 +263,22 @@ def conv_scan(
     w = weights
     conv_scan_kernel[(triton.cdiv(count, TILE),)](
         spins, log_q, state, logits, step, w.first, w.row, w.slope, w.mix, w.mix_bias, w.last, w.last_slope,
+        *((None,) * 4 if star is None or running is None else star.arguments(running, count)),
         count, shape.hidden, ly * lx, lx, row, row % rings, rings * lx, int(given), seed, first,
         HALF=shape.half_kernel, CHANNELS=shape.channels, DEEP=shape.depth > 1, RESIDUAL=shape.residual,
-        PRECISION=PRECISIONS[shape.precision], TILE=TILE, **tile(shape),
+        PRECISION=PRECISIONS[shape.precision], TILE=TILE, STAR=star is not None, PAIRS=PAIRS,
+        **tile(shape, star is not None),
     )  # fmt: skip
 
 
-def tile(shape: ConvScanShape) -> dict[str, int]:
+def tile(shape: ConvScanShape, star: bool = False) -> dict[str, int]:
     """Block sizes and launch options of conv_scan_kernel: few warps make barriers cheap, and these spill nothing."""
+    registers = {"maxnreg": 128} if star and shape.precision != "fp32" else {}  # left alone, 80 that spill
     warps = 4 if shape.block <= 64 and shape.precision == "fp32" else 8
-    return {"BLOCK_C": shape.block, "BLOCK_K": min(32, max(shape.block, 16)), "num_warps": warps, "num_stages": 3}
+    return {
+        "BLOCK_C": shape.block,
+        "BLOCK_K": min(32, max(shape.block, 16)),
+        "num_warps": warps,
+        "num_stages": 3,
+        **registers,
+    }

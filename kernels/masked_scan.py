@@ -26,6 +26,7 @@ from torch import Tensor
 
 from vanfast.kernels._dot import PRECISIONS, activated, check, check_device, operand, product, ready
 from vanfast.kernels.random import SPINS, draw_up, log_probability, random_word, sample_index
+from vanfast.kernels.star_prior import PAIRS, Star, star_logit, star_update
 
 TILE = 16  # samples a program: the least height of a tensor-core product
 BLOCK_U = 16  # units a product
@@ -38,8 +39,10 @@ SITE_FIELDS = tl.constexpr(5)
 @triton.jit(do_not_specialize=["count", "sites", "begin", "end", "layers", "given", "seed", "first"])
 def masked_scan_kernel(
     p_spins, p_log_q, p_state, p_step, p_weight, p_bias, p_slope, p_layers, p_sites,
+    p_fields, p_star_start, p_later, p_couplings,
     count, sites, begin, end, layers, given, seed: tl.uint64, first: tl.uint64,
-    PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_K: tl.constexpr,
+    PRECISION: tl.constexpr, TILE: tl.constexpr, BLOCK_U: tl.constexpr, BLOCK_K: tl.constexpr, STAR: tl.constexpr,
+    PAIRS: tl.constexpr,
 ):  # fmt: skip
     first_b = tl.program_id(0).to(tl.int64) * TILE  # pointers are a 64-bit scalar and 32-bit offsets in the tile
     o_b = tl.arange(0, TILE)
@@ -50,6 +53,8 @@ def masked_scan_kernel(
     p_log_q += first_b
     p_spins += first_b * sites
     p_x = p_state + first_b * sites
+    if STAR:
+        p_fields += first_b * sites
     log_q = tl.load(p_log_q + o_b, mask=m_b, other=0.0)
     for p in range(begin, end):
         p_out, out_units = p_x, sites
@@ -84,7 +89,12 @@ def masked_scan_kernel(
                 acc += tl.load(p_skip + o_z, mask=m & (skip_at >= 0), other=0.0)
                 tl.store(p_out + o_z, acc, mask=m)
             tl.debug_barrier()
-        logit = tl.load(p_out + o_b * out_units + p, mask=m_b, other=0.0)
+        p_logit = p_out + o_b * out_units + p
+        logit = tl.load(p_logit, mask=m_b, other=0.0)
+        if STAR:
+            logit += star_logit(p_fields, p_star_start, p_later, p_couplings, o_b, p, TILE, PAIRS)
+            tl.debug_barrier()
+            tl.store(p_logit, logit, mask=m_b)  # not before all threads that hold a copy of it have read it there
         o_s = o_b * sites + p
         if given != 0:
             up = tl.load(p_spins + o_s, mask=m_b, other=0) > 0
@@ -93,6 +103,9 @@ def masked_scan_kernel(
             tl.store(p_spins + o_s, tl.where(up, 1, -1).to(tl.int8), mask=m_b)
         tl.store(p_x + o_s, tl.where(up, 1.0, -1.0), mask=m_b)
         log_q += log_probability(logit, up)
+        if STAR:
+            spin = tl.where(up, 1.0, -1.0)
+            star_update(p_fields, p_star_start, p_later, p_couplings, spin, o_b, p, TILE, PAIRS)
         tl.debug_barrier()
     tl.store(p_log_q + o_b, log_q, mask=m_b)
 
@@ -127,14 +140,17 @@ def masked_scan(
     first: int,
     given: bool,
     precision: str,
+    star: Star | None = None,
+    running: Tensor | None = None,
 ) -> None:
     """Sites begin .. end - 1, one of the blocks that the tables were made for, of all samples, in place.
 
     weight: all layers' operands [n_out, n_in], one after the other. bias, slope: float32 [tables.total] as the state
     counts units; 1 is the slope of the identity. spins: int8 [count, N] in drawing order, read if given, else written.
     log_q: float64 [count], added to. state: float32 [count * tables.total], [count, units] of layer after layer: the
-    prefixes of the block, then pre-activations; the spins as well are written here. step: int64 [1]. Raises TypeError
-    or ValueError for arguments that do not fit.
+    prefixes of the block, then pre-activations; the spins as well are written here. step: int64 [1]. star: added to the
+    logits; running: `star.running(count)`, which has taken up the spins of the blocks before. Raises TypeError or
+    ValueError for arguments that do not fit.
     """
     count, total = spins.shape[0], tables.total
     check("spins", spins, (torch.int8,), (count, tables.sites))
@@ -156,7 +172,10 @@ def masked_scan(
         return
     masked_scan_kernel[(triton.cdiv(count, TILE),)](
         spins, log_q, state, step, weight, bias, slope, tables.layers, tables.places,
+        *((None,) * 4 if star is None or running is None else star.arguments(running, count)),
         count, tables.sites, begin, end, len(tables.units), int(given), seed, first,
-        PRECISION=PRECISIONS[precision], TILE=TILE, BLOCK_U=BLOCK_U, BLOCK_K=BLOCK_K,
+        PRECISION=PRECISIONS[precision], TILE=TILE, BLOCK_U=BLOCK_U, BLOCK_K=BLOCK_K, STAR=star is not None,
+        PAIRS=PAIRS,
+        **({} if star is None else {"maxnreg": 232}),  # left alone, 128 that spill
         num_warps=2, num_stages=1 if precision == "bf16" else 2,  # 2 would spill
     )  # fmt: skip

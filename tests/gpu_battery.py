@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
 import vanfast as vf
-from vanfast.hamiltonians import Hamiltonian
+from vanfast.hamiltonians import Hamiltonian, IsingSquare
 from vanfast.networks import Network
 
-NETWORKS = {
+NETWORKS: dict[str, Callable[[], Network]] = {
     "conv": lambda: vf.networks.PixelCNN((3, 3), depth=3, width=5, half_kernel=1, z2=False, seed=1),
     "conv z2": lambda: vf.networks.PixelCNN((3, 2), depth=2, width=3, half_kernel=2, z2=True, seed=2),
     "residual z2": lambda: vf.networks.PixelCNN((2, 3), 3, 2, 1, residual=True, z2=True, seed=3),
@@ -20,6 +22,14 @@ NETWORKS = {
     "mixture": lambda: vf.networks.BernoulliMixture(8, components=3, z2=True, seed=7),
     "factorised": lambda: vf.networks.Factorised(5, seed=8),
 }
+PRIORS = {
+    "conv star z2": lambda: _star(vf.networks.PixelCNN, (3, 2), 2, 3, 1, z2=True, ham=IsingSquare(shape=(3, 2))),
+    "dense star": lambda: _star(vf.networks.Dense, 7, 2, 2, ham=vf.hamiltonians.CurieWeiss(7, h=0.2)),
+    "made star": lambda: _star(
+        vf.networks.MADE, 7, (9,), order=[3, 0, 6, 1, 5, 2, 4], ham=vf.hamiltonians.SherringtonKirkpatrick(7, seed=1)
+    ),
+}
+NETWORKS |= PRIORS
 MIXTURES = ("mixture", "factorised")
 H2ARNN = {
     "sk": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(9, seed=9), 0.7, k=0),
@@ -33,6 +43,11 @@ H2ARNN = {
 SEED = 2**63 + 5
 
 
+def _star(kind: Any, *sizes: Any, ham: Hamiltonian, **options: Any) -> Network:
+    net: Network = kind(*sizes, prior="star", ham=ham, beta=0.6, seed=9, **options)
+    return net
+
+
 def network(name: str, device: torch.device) -> Network:
     net: Network = (NETWORKS | H2ARNN)[name]()
     generator = torch.Generator().manual_seed(1)
@@ -44,7 +59,7 @@ def network(name: str, device: torch.device) -> Network:
 
 def system(net: Network) -> Hamiltonian:
     if len(net.shape) == 2:
-        return vf.hamiltonians.IsingSquare(shape=net.shape, field=0.25)
+        return IsingSquare(shape=net.shape, field=0.25)
     return vf.hamiltonians.SherringtonKirkpatrick(net.num_sites, seed=9)
 
 
@@ -105,3 +120,20 @@ def check_training(backend: str, name: str, device: torch.device) -> None:
         assert abs(a.gradient_norm - b.gradient_norm) < 1e-3 * b.gradient_norm
     for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
         assert torch.allclose(a.cpu(), b, atol=2e-4)
+
+
+def check_ladder(backend: str, name: str, device: torch.device) -> None:
+    """Where beta jumps the prior goes with it: two rungs give what they give on the CPU."""
+    ours, theirs = network(name, device), network(name, torch.device("cpu"))
+    ham = system(ours)
+    options = {"beta": [0.3, 0.9], "steps": 1, "batch": 20, "seed": 3, "learning_rate": 0.01, "progress": False}
+    run = vf.train(ours, ham, backend=backend, **options)
+    expected = vf.train(theirs, ham, backend="cpu", **options)
+    assert ours.prior is not None
+    assert ours.prior.beta == 0.9
+    for a, b in zip(run.history, expected.history, strict=True):
+        assert abs(a.loss - b.loss) < 1e-4 * abs(b.loss)
+    sampler = vf.Sampler(ours, backend=backend)
+    spins = sampler.sample(9, seed=1).spins
+    ours.follow(0.5)
+    assert torch.allclose(sampler.log_prob(spins), ours.log_prob(spins).detach().to(spins.device), atol=1e-5)

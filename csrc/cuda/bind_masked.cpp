@@ -1,5 +1,10 @@
 // Bindings of the samplers of masked linear stacks and mixtures, and of the Z2 flip. Pointers come as integers.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <stdexcept>
+#include <string>
+#include <tuple>
 
 #include "cuda/bind_call.h"
 #include "cuda/masked_launch.cuh"
@@ -12,6 +17,14 @@ namespace {
 template <class T>
 T pointer(const py::dict& from, const char* name) {
   return reinterpret_cast<T>(from[name].cast<uintptr_t>());
+}
+
+using StarPointers = std::tuple<uintptr_t, uintptr_t, uintptr_t>;  // zeros without a prior
+
+StarTables star_of(const StarPointers& star) {
+  const auto [rows, entries, sites] = star;
+  return {reinterpret_cast<const void*>(rows), reinterpret_cast<const void*>(entries),
+          reinterpret_cast<const void*>(sites)};
 }
 
 MaskedStack stack_of(const py::dict& net) {
@@ -30,16 +43,24 @@ MaskedStack stack_of(const py::dict& net) {
           pointer<const float*>(net, "slope"),
           number("z_rows"),
           number("scan_floats"),
-          number("active_rows")};
+          number("active_rows"),
+          star_of(net["star"].cast<StarPointers>())};
 }
 
-void masked_single(int sites, int splits, uintptr_t prefix, uintptr_t diagonal, uintptr_t spins, uintptr_t log_q,
-                   int64_t count, uint64_t seed, uint64_t first, uintptr_t step, uintptr_t order, bool given,
-                   uintptr_t keep, int groups, int shared_limit, int device, uintptr_t stream) {
-  const MaskedSingle net = {sites, splits, reinterpret_cast<const void*>(prefix),
-                            reinterpret_cast<const float*>(diagonal)};
-  launch_masked_single(net, call_of(spins, log_q, count, seed, first, step, order, given, keep), groups, shared_limit,
-                       device, stream);
+MaskedSingle single_of(const py::dict& net) {
+  return {net["sites"].cast<int>(), net["splits"].cast<int>(), pointer<const void*>(net, "prefix"),
+          pointer<const float*>(net, "diagonal"), star_of(net["star"].cast<StarPointers>())};
+}
+
+int64_t single_workspace(const py::dict& net, int64_t count, int groups, int shared_limit, int device) {
+  return masked_single_workspace(single_of(net), count, groups, shared_limit, device);
+}
+
+void masked_single(const py::dict& net, uintptr_t spins, uintptr_t log_q, int64_t count, uint64_t seed, uint64_t first,
+                   uintptr_t step, uintptr_t order, bool given, uintptr_t keep, int groups, uintptr_t workspace,
+                   int64_t workspace_bytes, int shared_limit, int device, uintptr_t stream) {
+  launch_masked_single(single_of(net), call_of(spins, log_q, count, seed, first, step, order, given, keep), groups,
+                       reinterpret_cast<void*>(workspace), workspace_bytes, shared_limit, device, stream);
 }
 
 int64_t stack_workspace(const py::dict& net, int64_t count, int groups, int parts, int memory, int shared_limit,
@@ -84,9 +105,12 @@ void bind_masked(py::module_& module) {
   using namespace vanfast::cuda;
   using py::arg;
   module.attr("masked_table_ints") = py::make_tuple(kBlockInts, kTaskInts, kStageInts, kSegmentInts);
-  module.def("masked_single", &masked_single, py::kw_only(), arg("sites"), arg("splits"), arg("prefix"),
-             arg("diagonal"), arg("spins"), arg("log_q"), arg("count"), arg("seed"), arg("first"), arg("step"),
-             arg("order"), arg("given"), arg("keep"), arg("groups"), arg("shared_limit"), arg("device"), arg("stream"),
+  module.attr("masked_star_slots") = kMaskedStarSlots;
+  module.def("masked_single_workspace", &single_workspace, arg("net"), py::kw_only(), arg("count"), arg("groups"),
+             arg("shared_limit"), arg("device"), "Bytes of workspace of masked_single.");
+  module.def("masked_single", &masked_single, arg("net"), py::kw_only(), arg("spins"), arg("log_q"), arg("count"),
+             arg("seed"), arg("first"), arg("step"), arg("order"), arg("given"), arg("keep"), arg("groups"),
+             arg("workspace"), arg("workspace_bytes"), arg("shared_limit"), arg("device"), arg("stream"),
              "Draws or scores samples of one masked linear layer.");
   module.def("masked_stack_workspace", &stack_workspace, arg("net"), py::kw_only(), arg("count"), arg("groups"),
              arg("parts"), arg("memory"), arg("shared_limit"), arg("device"), "Bytes of workspace of masked_stack.");

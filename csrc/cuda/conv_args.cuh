@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "cuda/runtime.cuh"
+#include "cuda/star_tables.cuh"
 
 namespace vanfast {
 
@@ -19,6 +20,7 @@ constexpr int kConvSamples = 16;  // of a tile: the rows of a fragment
 constexpr int kConvWarps = 8;     // the last one draws
 constexpr int kConvThreads = 32 * kConvWarps;
 constexpr int kConvLayers = 64;     // at most
+constexpr int kConvStarSlots = 2;   // lanes that share a sample of the drawing warp
 constexpr int kConvSites = 4;       // of a warp in a product of rows
 constexpr int kFragment = 512;      // bytes
 constexpr int kHalfFragment = 256;  // of one tile of 8 columns of weights for spins
@@ -52,7 +54,7 @@ struct ConvArgs {
   int constants_at, first_at, spins_at, logits_at, words_at, log_q_at, mix_at, kept_z_at, overlay_at, stage_bytes,
       cached_at;
   int constants_count, first_left, cached;  // floats; half fragments of the part left of the site; fragments
-  int64_t spins_row, logits_row, words_row, logit_ring;  // workspace
+  int64_t spins_row, logits_row, words_row, logit_ring, star_fields;  // workspace
   int64_t workspace_stride;
   const uint4 *rows, *scan;
   const uint2* first;
@@ -63,6 +65,7 @@ struct ConvArgs {
   int64_t count;
   uint64_t seed, first_sample;
   const int64_t* step;
+  StarTables star;
   ConvLayerArgs layer[kConvLayers];
 };
 
@@ -75,12 +78,14 @@ struct ConvShape {
   int height, width, k;
   std::vector<Layer> layers;
   int precision;
+  bool star = false;  // whether a prior is added
 };
 
 // Where everything lies, for one shape on one device. Pure arithmetic on the host.
 struct ConvLayout {
   ConvArgs args{};
   int precision = 0;
+  bool star = false;
   int64_t row_fragments = 0, scan_fragments = 0, first_halves = 0;
   size_t shared_bytes = 0;
 };

@@ -13,7 +13,7 @@
 namespace vanfast {
 
 struct ConvBf16 {
-  static constexpr bool kBig = false;
+  static constexpr bool kBig = false, kStar = false;
   static constexpr bool kSeparateSums = false;
   static constexpr int kBlocks = 2;  // of a multiprocessor
   struct A {
@@ -39,7 +39,7 @@ struct ConvBf16 {
 };
 
 struct ConvTf32 {
-  static constexpr bool kBig = false;
+  static constexpr bool kBig = false, kStar = false;
   static constexpr bool kSeparateSums = false;
   static constexpr int kBlocks = 2;
   using A = ConvBf16::A;
@@ -62,7 +62,7 @@ struct ConvTf32 {
 // Three products of operands split in two: what is left out is 2^-22 of a product. Tensor cores cut off what they add,
 // so long sums are gathered outside of them (kSeparateSums).
 struct ConvFp32 {
-  static constexpr bool kBig = false;
+  static constexpr bool kBig = false, kStar = false;
   static constexpr bool kSeparateSums = true;
   static constexpr int kBlocks = 1;
   struct A {
@@ -108,6 +108,12 @@ struct ConvFp32 {
 template <class P>
 struct ConvBig : P {
   static constexpr bool kBig = true;
+};
+
+// A star prior is added to the logits.
+template <class P>
+struct ConvStar : P {
+  static constexpr bool kStar = true;
 };
 
 // Spins are kept as the upper byte of a bf16 that is +-1/2, or 0 outside the lattice; their weights are doubled.

@@ -45,6 +45,7 @@ ConvLayout sizes(const ConvShape& shape) {
   ConvArgs& a = layout.args;
   const int per_chunk = shape.precision == kConvBf16 ? 16 : 8, side = 2 * shape.k + 1;
   layout.precision = shape.precision;
+  layout.star = shape.star;
   a.height = shape.height;
   a.width = shape.width;
   a.k = shape.k;
@@ -93,7 +94,7 @@ ConvLayout sizes(const ConvShape& shape) {
   return layout;
 }
 
-void place_workspace(ConvArgs& a) {
+void place_workspace(ConvArgs& a, bool star) {
   int64_t at = 0;
   auto take = [&](int64_t bytes) {
     const int64_t here = at;
@@ -109,6 +110,7 @@ void place_workspace(ConvArgs& a) {
   a.spins_row = take(a.big ? int64_t(a.k + 1) * kConvSamples * a.spin_stride : 0);
   a.logits_row = take(a.big ? int64_t(a.width) * kConvSamples * 4 : 0);
   a.words_row = take(a.big ? int64_t(a.width) * kConvSamples * 4 : 0);
+  a.star_fields = take(star ? int64_t(a.height) * a.width * kConvSamples * 4 : 0);
   a.workspace_stride = at;
 }
 
@@ -188,7 +190,7 @@ ConvLayout conv_layout(const ConvShape& shape, const SharedLimits& limits) {
   if (!fits)
     throw std::invalid_argument("the network needs more than the " + std::to_string(limits.block) +
                                 " bytes of shared memory that a block can have on this device");
-  place_workspace(layout.args);
+  place_workspace(layout.args, layout.star);
   return layout;
 }
 

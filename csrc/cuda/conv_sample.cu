@@ -40,7 +40,7 @@ namespace vanfast {
 
 namespace {
 
-using Kernel = void (*)(const ConvArgs);
+using Kernel = ConvKernel;
 
 template <class P>
 Kernel kernel_of(bool big) {
@@ -48,6 +48,7 @@ Kernel kernel_of(bool big) {
 }
 
 Kernel kernel_of(const ConvLayout& layout) {
+  if (layout.star) return conv_star_kernel_of(layout);
   if (layout.precision == kConvFp32) return kernel_of<ConvFp32>(layout.args.big);
   if (layout.precision == kConvTf32) return kernel_of<ConvTf32>(layout.args.big);
   return kernel_of<ConvBf16>(layout.args.big);
@@ -76,6 +77,7 @@ int conv_resident_blocks(const ConvLayout& layout, int device) {
 
 void launch_conv_sample(const ConvLayout& layout, const ConvArgs& args, int blocks, int device, uintptr_t stream) {
   if (args.count <= 0) return;
+  if (layout.star != (args.star.rows != nullptr)) throw std::invalid_argument("star does not fit the layout");
   DeviceGuard guard(device);
   VANFAST_LAUNCH(kernel_of(layout), blocks, kConvThreads, layout.shared_bytes, stream, args);
 }

@@ -6,6 +6,9 @@
 
 namespace vanfast {
 
+using ConvKernel = void (*)(const ConvArgs);
+ConvKernel conv_star_kernel_of(const ConvLayout& layout);  // conv_star.cu
+
 // What row y - 1 gives to the logits of this row and of those below it. A thread owns samples and sites, so that the
 // terms of a logit come in one order.
 template <class P>

@@ -7,6 +7,7 @@
 
 #include "common/draw.h"
 #include "cuda/conv_rows.cuh"
+#include "cuda/star_prior.cuh"
 
 namespace vanfast {
 
@@ -208,13 +209,33 @@ __device__ __forceinline__ void reach_right(const ConvArgs& args, const ConvTile
   }
 }
 
+// The last warp: what a star prior adds to the logit of a site, to all lanes; two share a sample's later sites. Fields
+// lie in the workspace, [site][sample], each read and written by one lane alone.
+template <class P>
+__device__ __forceinline__ float star_logit(const ConvArgs& args, const ConvTile& tile, int x) {
+  static_assert(kConvStarSlots * kConvSamples == 32);
+  const int own = tile.lane % kConvSamples, slot = tile.lane / kConvSamples, site = tile.y * args.width + x;
+  float* fields = reinterpret_cast<float*>(tile.work + args.star_fields) + own;
+  float spin = 0.0f;
+  if (site == 0) {
+    star_begin<kConvStarSlots>(args.star, args.height * args.width, slot, fields, kConvSamples);
+  } else {
+    const int before = x > 0 ? x - 1 : args.width - 1;
+    const unsigned char* row = spin_row<P>(args, tile, slot_of(args, tile, x > 0 ? 0 : -1)) + args.k;
+    spin = row[own * args.spin_stride + before] == kSpinUp ? 1.0f : -1.0f;
+  }
+  const float part = star_step<kConvStarSlots>(args.star, site, slot, spin, fields, kConvSamples);
+  return part + __shfl_xor_sync(0xffffffffu, part, kConvSamples);
+}
+
 // The last warp: the site's input of the last layer goes into the logits of this row, and the spin is drawn.
 template <class P>
 __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& tile, int x) {
   float* logits = logit_row<P>(args, tile) + x * kConvSamples;
-  float logit = 0.0f;
+  float logit = 0.0f, star = 0.0f;
+  if constexpr (P::kStar) star = star_logit<P>(args, tile, x);
   if (args.depth == 1) {
-    logit = logits[tile.lane % 16];
+    if (!P::kStar || tile.lane < kConvSamples) logit = logits[tile.lane % 16];
   } else {
     const ConvLayerArgs& layer = args.layer[args.depth - 1];
     const int pairs = (layer.chunks + 1) / 2;
@@ -228,13 +249,17 @@ __device__ __forceinline__ void draw_site(const ConvArgs& args, const ConvTile& 
         if (o > args.k || x + o >= args.width) continue;
         float* to = logits + o * kConvSamples + tile.lane / 4 + e / 2 * 8;
         z[e] += *to;
-        *to = z[e];
+        if (!P::kStar || o > 0) *to = z[e];
       }
       if (n > 0) continue;  // offset 0, the site itself: lane 4 g has samples g and g + 8
       const float low = __shfl_sync(0xffffffffu, z[0], 4 * (tile.lane % 8));
       const float high = __shfl_sync(0xffffffffu, z[2], 4 * (tile.lane % 8));
       logit = tile.lane % 16 < 8 ? low : high;
     }
+  }
+  if constexpr (P::kStar) {
+    logit += star;
+    if (tile.lane < kConvSamples) logits[tile.lane] = logit;
   }
   if (args.given || tile.lane >= kConvSamples) return;
   const bool up = draw_spin(logit, word_row<P>(args, tile)[x * kConvSamples + tile.lane]);

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "cuda/star_tables.cuh"
+
 namespace vanfast::cuda {
 
 enum MaskedPrecision { kMaskedFp32 = 0, kMaskedTf32 = 1, kMaskedBf16 = 2 };
@@ -26,6 +28,7 @@ struct MaskedSingle {
   int splits;             // bf16 products that make up a weight: 3, 2 or 1
   const void* prefix;     // [block][word < block, made even][step 2][tile 2][splits][lane 32] uint4
   const float* diagonal;  // [block][32 * 32 weights, then 32 biases]
+  StarTables star;        // of one slot
 };
 
 // A stack: see masked_stack.cu for the tables.
@@ -45,8 +48,10 @@ struct MaskedStack {
   int z_rows;                // shared rows of pre-activations
   int scan_floats;           // largest block's weights inside it
   int active_rows;           // rows of finished activations
+  StarTables star;           // of kMaskedStarSlots slots
 };
 
+constexpr int kMaskedStarSlots = 8;  // parts of a group share a sample's later sites
 constexpr int kBlockInts = 8, kTaskInts = 8, kStageInts = 12, kSegmentInts = 8;
 
 struct Mixture {
@@ -74,9 +79,10 @@ struct MaskedLayout {
   int memory = 0;  // where activations lie: 1 shared memory, 2 workspace
 };
 
-void launch_masked_single(const MaskedSingle& net, const MaskedCall& call, int groups, int shared_limit, int device,
-                          uintptr_t stream);
 // Bytes of workspace for at most `count` samples.
+int64_t masked_single_workspace(const MaskedSingle& net, int64_t count, int groups, int shared_limit, int device);
+void launch_masked_single(const MaskedSingle& net, const MaskedCall& call, int groups, void* workspace,
+                          int64_t workspace_bytes, int shared_limit, int device, uintptr_t stream);
 int64_t masked_stack_workspace(const MaskedStack& net, int64_t count, const MaskedLayout& layout, int shared_limit,
                                int device);
 void launch_masked_stack(const MaskedStack& net, const MaskedCall& call, const MaskedLayout& layout, void* workspace,

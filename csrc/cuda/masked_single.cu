@@ -9,6 +9,10 @@
 //   a sum of 3 bf16 numbers in fp32, of 2 in tf32 (11 bits), 1 in bf16 gives exact products; their sums are fp32.
 // scan: 8 sites at a time in registers; then their 8 spins are pushed to the block's later units in shared memory, each
 //   lane in its own column.
+// star prior (star_prior.cuh; kernels of their own): site by site, as a logit then hangs on the spin just before it.
+// The
+//   block's earlier spins are pulled from their bits; a lane's fields are its column of [site][sample] in the
+//   workspace.
 // A column of a product does not depend on the other columns, so a sample depends neither on its tile nor on the batch.
 // Shared memory: ring, spins as bits [block][sample], pre-activations [warp][32][33].
 // Random words: stream 0, counter (sample, site / 4). Grid: as many blocks as the device holds, tiles strided.
@@ -24,6 +28,7 @@
 
 #include "cuda/masked_launch.cuh"
 #include "cuda/masked_spins.cuh"
+#include "cuda/star_prior.cuh"
 
 namespace vanfast::cuda {
 
@@ -187,8 +192,49 @@ __device__ uint32_t scan_block(const float* diagonal, float* column, int block, 
   return word;
 }
 
-template <int kSplits>
-__global__ void __launch_bounds__(256, 2) masked_single_kernel(MaskedSingle net, MaskedCall call) {
+// The same with a star prior; `fields` is the lane's column, `before` the spin before the block, 0 if there is none.
+__device__ uint32_t scan_block_star(const StarTables& star, const float* diagonal, float* column, int block, int sites,
+                                    const MaskedCall& call, uint64_t sample, uint32_t given, LogProbability& log_q,
+                                    float* fields, int stride, float& before) {
+  const float* bias = diagonal + kSites * kSites;
+  uint32_t word = 0;
+  PhiloxWords random = {};
+#pragma unroll 1
+  for (int unit = 0; unit < kSites && kSites * block + unit < sites; ++unit) {
+    const int site = kSites * block + unit;
+    float z = column[unit * kRow] + bias[unit];
+    const float4* row = reinterpret_cast<const float4*>(diagonal + unit * kSites);
+    const auto signed_by = [&](float w, int j) {  // weights of sites still to come are 0
+      return __uint_as_float(__float_as_uint(w) ^ (word >> bit_of_site(j)) << 31);
+    };
+#pragma unroll 2
+    for (int j = 0; j < unit; j += 4) {
+      const float4 w = row[j / 4];
+      z += signed_by(w.x, j);
+      z += signed_by(w.y, j + 1);
+      z += signed_by(w.z, j + 2);
+      z += signed_by(w.w, j + 3);
+    }
+    z += star_step<1>(star, site, 0, before, fields, stride);
+    bool up;
+    if (call.given) {
+      up = !((given >> bit_of_site(unit)) & 1u);
+    } else {
+      if (site % 4 == 0) random = philox(call.seed, sample, site / 4, kSpinStream);
+      const uint32_t even = site & 2 ? random.word[2] : random.word[0],
+                     odd = site & 2 ? random.word[3] : random.word[1];
+      up = draw_spin(z, site & 1 ? odd : even);
+    }
+    log_q.add(z, up);
+    if (call.keep) column[unit * kRow] = z;
+    before = up ? 1.0f : -1.0f;
+    word |= up ? 0u : 1u << bit_of_site(unit);
+  }
+  return word;
+}
+
+template <int kSplits, bool kStar>
+__global__ void __launch_bounds__(256, 2) masked_single_kernel(MaskedSingle net, MaskedCall call, float* workspace) {
   VANFAST_SHARED(shared);
   const int warps = blockDim.x / kWarp, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int blocks = (net.sites + kSites - 1) / kSites;
@@ -208,6 +254,9 @@ __global__ void __launch_bounds__(256, 2) masked_single_kernel(MaskedSingle net,
   for (int64_t tile = blockIdx.x; tile < tiles; tile += gridDim.x) {
     const int64_t n0 = tile * tile_samples + kWarp * warp;
     LogProbability log_q;
+    float before = 0.0f;
+    float* fields = workspace + (int64_t(blockIdx.x) * net.sites * warps + warp) * kWarp + lane;
+    if constexpr (kStar) star_begin<1>(net.star, net.sites, 0, fields, kWarp * warps);
     for (int block = 0; block < blocks; ++block) {
       const uint32_t given = call.given ? load_word(spins, n0, block, lane) : 0u;
       if (block > 0) {
@@ -223,7 +272,12 @@ __global__ void __launch_bounds__(256, 2) masked_single_kernel(MaskedSingle net,
       const float* diagonal = reinterpret_cast<const float*>(weights.take());  // its barrier lies behind `spread`, too
       if (block == 0)
         for (int unit = 0; unit < kSites; ++unit) rows[unit * kRow + lane] = 0.0f;
-      const uint32_t word = scan_block(diagonal, rows + lane, block, net.sites, call, first + n0 + lane, given, log_q);
+      uint32_t word;
+      if constexpr (kStar)
+        word = scan_block_star(net.star, diagonal, rows + lane, block, net.sites, call, first + n0 + lane, given, log_q,
+                               fields, kWarp * warps, before);
+      else
+        word = scan_block(diagonal, rows + lane, block, net.sites, call, first + n0 + lane, given, log_q);
       log_q.fold();
       bits[block * tile_samples + lane] = word;
       if (!call.given) store_word(spins, n0, block, lane, word);
@@ -244,13 +298,23 @@ size_t shared_bytes(const MaskedSingle& net, int groups) {
   return kStages * kStageBytes<kSplits> + size_t(groups) * kWarp * 4 * (blocks + kRow);
 }
 
+using Kernel = void (*)(MaskedSingle, MaskedCall, float*);
+
+struct Plan {
+  Kernel kernel = nullptr;
+  int groups = 0, grid = 0;
+  size_t shared = 0;
+  int64_t workspace = 0;  // bytes
+};
+
 template <int kSplits>
-void launch_splits(const MaskedSingle& net, const MaskedCall& call, int groups, size_t limit, uintptr_t stream) {
-  const auto tiles = [&](int g) { return (call.count + kWarp * g - 1) / (kWarp * g); };
+Plan plan_splits(const MaskedSingle& net, int64_t count, int groups, size_t limit) {
+  const bool star = net.star.rows != nullptr;
+  Plan plan;
+  plan.kernel = star ? masked_single_kernel<kSplits, true> : masked_single_kernel<kSplits, false>;
+  const auto tiles = [&](int g) { return (count + kWarp * g - 1) / (kWarp * g); };
   const auto fits = [&](int g) { return shared_bytes<kSplits>(net, g) <= limit; };
-  const auto resident = [&](int g) {
-    return resident_blocks(masked_single_kernel<kSplits>, kWarp * g, shared_bytes<kSplits>(net, g));
-  };
+  const auto resident = [&](int g) { return resident_blocks(plan.kernel, kWarp * g, shared_bytes<kSplits>(net, g)); };
   if (!fits(std::max(groups, 1)))
     throw std::invalid_argument("sites = " + std::to_string(net.sites) + ": the spins of " +
                                 std::to_string(kWarp * std::max(groups, 1)) + " samples do not fit in shared memory");
@@ -259,29 +323,46 @@ void launch_splits(const MaskedSingle& net, const MaskedCall& call, int groups, 
     groups = 8;
     while (!fits(groups) || (groups > 1 && tiles(groups) < resident(groups))) groups /= 2;
   }
-  const int grid = static_cast<int>(std::min<int64_t>(tiles(groups), resident(groups)));
-  VANFAST_LAUNCH(masked_single_kernel<kSplits>, grid, kWarp * groups, shared_bytes<kSplits>(net, groups), stream, net,
-                 call);
+  plan.groups = groups;
+  plan.grid = static_cast<int>(std::min<int64_t>(tiles(groups), resident(groups)));
+  plan.shared = shared_bytes<kSplits>(net, groups);
+  if (star) plan.workspace = int64_t(plan.grid) * net.sites * kWarp * groups * 4;
+  return plan;
+}
+
+Plan plan_launch(const MaskedSingle& net, int64_t count, int groups, size_t limit) {
+  if (net.sites < 1 || count < 0) throw std::invalid_argument("sites and count must be positive");
+  if (groups < 0 || groups > 8) throw std::invalid_argument("groups must be 0 .. 8");
+  switch (net.splits) {
+    case 1:
+      return plan_splits<1>(net, count, groups, limit);
+    case 2:
+      return plan_splits<2>(net, count, groups, limit);
+    case 3:
+      return plan_splits<3>(net, count, groups, limit);
+    default:
+      throw std::invalid_argument("splits must be 1, 2 or 3");
+  }
 }
 
 }  // namespace
 
-void launch_masked_single(const MaskedSingle& net, const MaskedCall& call, int groups, int shared_limit, int device,
-                          uintptr_t stream) {
-  if (net.sites < 1 || call.count < 0) throw std::invalid_argument("sites and count must be positive");
-  if (groups < 0 || groups > 8) throw std::invalid_argument("groups must be 0 .. 8");
-  if (call.count == 0) return;
+int64_t masked_single_workspace(const MaskedSingle& net, int64_t count, int groups, int shared_limit, int device) {
   DeviceGuard guard(device);
-  switch (net.splits) {
-    case 1:
-      return launch_splits<1>(net, call, groups, shared_limit, stream);
-    case 2:
-      return launch_splits<2>(net, call, groups, shared_limit, stream);
-    case 3:
-      return launch_splits<3>(net, call, groups, shared_limit, stream);
-    default:
-      throw std::invalid_argument("splits must be 1, 2 or 3");
-  }
+  return plan_launch(net, count, groups, shared_limit).workspace;
+}
+
+void launch_masked_single(const MaskedSingle& net, const MaskedCall& call, int groups, void* workspace,
+                          int64_t workspace_bytes, int shared_limit, int device, uintptr_t stream) {
+  DeviceGuard guard(device);
+  const Plan plan = plan_launch(net, call.count, groups, shared_limit);
+  if (call.count == 0) return;
+  if (workspace_bytes < plan.workspace)
+    throw std::invalid_argument("workspace of " + std::to_string(workspace_bytes) + " bytes, needed are " +
+                                std::to_string(plan.workspace));
+  const Kernel masked_single = plan.kernel;
+  VANFAST_LAUNCH(masked_single, plan.grid, kWarp * plan.groups, plan.shared, stream, net, call,
+                 static_cast<float*>(workspace));
 }
 
 }  // namespace vanfast::cuda

@@ -13,6 +13,10 @@
 // scan: a list of stages made once for the network's shape. A stage takes the units of one degree in one layer, which
 //   are final, activates them and pushes what they give to the block's later units of the next layer; the last layer's
 //   stage draws (all parts of a group alike) and pushes the spin. Parts share the units pushed to; one barrier a stage.
+// star prior (star_prior.cuh; kernels of their own): a sample's later sites are dealt to 8 slots, slots to parts. As
+// soon
+//   as a spin is drawn each part takes it up in its fields, [site][sample] in the workspace, and leaves its slots'
+//   share of the next site's logit in shared memory, one of two buffers in turn; the draw adds 8 numbers.
 // segments: finished activations go to rows for later prefixes, pre-activations to the caller if kept.
 // Every sum has one order, whatever groups and parts are, and a column of a product does not depend on the others.
 // Shared memory: spins as bits [word][sample], random words [site of block][sample], z [unit of block][sample + 1], the
@@ -26,6 +30,7 @@
 #include <stdexcept>
 
 #include "cuda/masked_products.cuh"
+#include "cuda/star_prior.cuh"
 
 namespace vanfast::cuda {
 
@@ -37,9 +42,11 @@ constexpr int kChunk = 4;  // units activated together
 struct Places {
   int groups, parts;
   int words, z, weights, active;
+  int star;          // what slots give to the next logit [2][slot][sample]
   bool staged;       // the block's own weights are copied to shared memory
   bool near_memory;  // activations lie in shared memory
   uint32_t* workspace;
+  float* fields;  // of the star prior [site][sample]
 };
 
 __device__ inline int4 table_entry(const int* table, int width, int row, int quarter) {
@@ -86,10 +93,21 @@ __device__ void run_task(const MaskedStack& net, int task, const uint32_t* bits,
     }
 }
 
-// A segment is the block's run of units in one layer: activations for later prefixes, pre-activations to the caller.
+// The star prior's share of the logit of `site`, for a part's slots, once they have taken up the spin before it.
+__device__ inline void star_shares(const MaskedStack& net, const Places& at, int site, float spin, float* fields,
+                                   float* shares, int part) {
+  const int samples = kWarp * at.groups;
+#pragma unroll 1
+  for (int slot = part; slot < kMaskedStarSlots; slot += at.parts)
+    shares[((site & 1) * kMaskedStarSlots + slot) * samples] =
+        star_step<kMaskedStarSlots>(net.star, site, slot, spin, fields, samples);
+}
+
+// A segment is the block's run of units in one layer: activations for later prefixes, pre-activations, which lie from
+// z_row on (or where the table says, if that is negative), to the caller.
 template <int kPrecision>
 __device__ void store_segment(const MaskedStack& net, const MaskedCall& call, int segment, const Places& at,
-                              const float* z, uint32_t* active, int64_t n0, int part, int lane) {
+                              const float* z, int z_row, uint32_t* active, int64_t n0, int part, int lane) {
   const int4 where = table_entry(net.segment_table, kSegmentInts, segment, 0);  // z row, units, first, layer's units
   const int4 what = table_entry(net.segment_table, kSegmentInts, segment, 1);   // units before the layer, row
   const int samples = kWarp * at.groups;
@@ -114,9 +132,10 @@ __device__ void store_segment(const MaskedStack& net, const MaskedCall& call, in
     }
   }
   if (!call.keep) return;
+  const int row = z_row < 0 ? where.x : z_row;
   for (int i = part; i < kWarp && n0 + i < call.count; i += at.parts) {
     float* to = call.keep + call.count * what.x + (n0 + i) * where.w;
-    for (int unit = lane; unit < where.y; unit += kWarp) to[where.z + unit] = z[(where.x + unit) * (samples + 1) + i];
+    for (int unit = lane; unit < where.y; unit += kWarp) to[where.z + unit] = z[(row + unit) * (samples + 1) + i];
   }
 }
 
@@ -134,7 +153,7 @@ __device__ inline void draw_words(const MaskedStack& net, uint64_t seed, uint64_
   }
 }
 
-template <int kPrecision>
+template <int kPrecision, bool kStar>
 __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, MaskedCall call, Places at) {
   VANFAST_SHARED(shared);
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp, group = warp % at.groups, part = warp / at.groups;
@@ -147,6 +166,8 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
   uint32_t* active = at.near_memory ? reinterpret_cast<uint32_t*>(shared + at.active)
                                     : at.workspace + blockIdx.x * int64_t(net.active_rows) * (samples + 8);
   active += column;
+  float* shares = reinterpret_cast<float*>(shared + at.star) + column + lane;
+  float* fields = at.fields + blockIdx.x * int64_t(net.sites) * samples + column + lane;
   const SpinRows spins = {call.spins, call.order, call.count, net.sites};
   const uint64_t first = call.first + (call.step ? static_cast<uint64_t>(*call.step) : 0);
   const int64_t tiles = (call.count + samples - 1) / samples;
@@ -158,6 +179,11 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
         bits[word * samples + lane] = load_word(spins, n0, word, lane);
     LogProbability log_q;
     uint32_t drawn = 0;
+    if constexpr (kStar) {
+      for (int slot = part; slot < kMaskedStarSlots; slot += at.parts)
+        star_begin<kMaskedStarSlots>(net.star, net.sites, slot, fields, samples);
+      star_shares(net, at, 0, 0.0f, fields, shares, part);
+    }
     for (int block = 0; block < net.blocks; ++block) {
       const int4 lists = table_entry(net.block_table, kBlockInts, block, 0);  // tasks and stages, begin and end
       const int4 rest = table_entry(net.block_table, kBlockInts, block, 1);   // segments, weights and their number
@@ -182,6 +208,14 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
         if (site >= 0) {
           float logit = z[from.x * stride + lane];
           if (from.w >= 0) logit += z[from.w * stride + lane];
+          if constexpr (kStar) {
+            const float* share = shares + (site & 1) * kMaskedStarSlots * samples;
+            float star = 0.0f;
+#pragma unroll
+            for (int slot = 0; slot < kMaskedStarSlots; ++slot) star += share[slot * samples];
+            logit += star;
+            if (part == 0) z[(net.z_rows + site - block * net.block_sites) * stride + lane] = logit;
+          }
           if (from.z >= 0 && part == 0) z[from.z * stride + lane] = logit;
           uint32_t* word = bits + site / kWordSites * samples + lane;
           bool up;
@@ -196,6 +230,8 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
           const float s = up ? 1.0f : -1.0f;
           for (int i = part; i < to.y; i += at.parts)
             target[i * stride] = fmaf(weights[to.z + i * to.w], s, target[i * stride]);
+          if constexpr (kStar)
+            if (site + 1 < net.sites) star_shares(net, at, site + 1, s, fields, shares, part);
         } else {
           for (int begin = 0; begin < from.y; begin += kChunk) {
             float a[kChunk];
@@ -218,10 +254,11 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
             }
           }
         }
-        if (to.y > 0 || from.z >= 0) __syncthreads();
+        if (to.y > 0 || from.z >= 0 || (kStar && site >= 0)) __syncthreads();
       }
       for (int segment = rest.x; segment < rest.y; ++segment)
-        store_segment<kPrecision>(net, call, segment, at, z, active, n0, part, lane);
+        store_segment<kPrecision>(net, call, segment, at, z, kStar && segment + 1 == rest.y ? net.z_rows : -1, active,
+                                  n0, part, lane);
       log_q.fold();
       __syncthreads();
     }
@@ -234,14 +271,20 @@ __global__ void __launch_bounds__(256, 2) masked_stack_kernel(MaskedStack net, M
 
 using Kernel = void (*)(MaskedStack, MaskedCall, Places);
 
-Kernel kernel_for(int precision) {
-  switch (precision) {
+template <int kPrecision>
+Kernel kernel_of(bool star) {
+  return star ? masked_stack_kernel<kPrecision, true> : masked_stack_kernel<kPrecision, false>;
+}
+
+Kernel kernel_for(const MaskedStack& net) {
+  const bool star = net.star.rows != nullptr;
+  switch (net.precision) {
     case kMaskedFp32:
-      return masked_stack_kernel<kMaskedFp32>;
+      return kernel_of<kMaskedFp32>(star);
     case kMaskedTf32:
-      return masked_stack_kernel<kMaskedTf32>;
+      return kernel_of<kMaskedTf32>(star);
     case kMaskedBf16:
-      return masked_stack_kernel<kMaskedBf16>;
+      return kernel_of<kMaskedBf16>(star);
     default:
       throw std::invalid_argument("precision must be 0, 1 or 2");
   }
@@ -250,7 +293,7 @@ Kernel kernel_for(int precision) {
 struct Plan {
   Places at = {};
   int shared = 0, grid = 0;
-  int64_t workspace = 0;
+  int64_t active = 0, workspace = 0;  // bytes: of activations, of these and the star prior's fields
 };
 
 // Bytes of shared memory; the weights inside a block stay where they are if they are too many.
@@ -259,20 +302,22 @@ int arrange(const MaskedStack& net, int groups, int memory, int limit, Places& a
   const auto round16 = [](int64_t bytes) { return (bytes + 15) / 16 * 16; };
   const int64_t words = (net.sites + kWordSites - 1) / kWordSites;
   const int64_t bits = round16(words * samples * 4), z = bits + round16(int64_t(net.block_sites) * samples * 4);
-  const int64_t weights = z + round16(int64_t(net.z_rows) * (samples + 1) * 4);
+  const bool has_star = net.star.rows != nullptr;  // then logits have rows of their own
+  const int64_t star = z + round16(int64_t(net.z_rows + (has_star ? net.block_sites : 0)) * (samples + 1) * 4);
+  const int64_t weights = star + (has_star ? int64_t(2) * kMaskedStarSlots * samples * 4 : 0);
   at.groups = groups;
   at.staged = weights + net.scan_floats * int64_t(4) <= limit;
   const int64_t active = weights + (at.staged ? net.scan_floats * int64_t(4) : 0);
   const int64_t with_active = active + int64_t(net.active_rows) * (samples + 8) * 4;
   at.near_memory = memory == 1 || (memory == 0 && with_active <= limit / 2);
-  at.words = static_cast<int>(bits), at.z = static_cast<int>(z), at.weights = static_cast<int>(weights),
-  at.active = static_cast<int>(active);
+  at.words = static_cast<int>(bits), at.z = static_cast<int>(z), at.star = static_cast<int>(star),
+  at.weights = static_cast<int>(weights), at.active = static_cast<int>(active);
   const int64_t all = at.near_memory ? with_active : active;
   return all > limit ? -1 : static_cast<int>(all);
 }
 
 Plan plan_launch(const MaskedStack& net, int64_t count, const MaskedLayout& layout, int limit) {
-  const Kernel kernel = kernel_for(net.precision);
+  const Kernel kernel = kernel_for(net);
   if (layout.groups < 0 || layout.parts < 0 || layout.groups * layout.parts > 8)
     throw std::invalid_argument("groups and parts must be at least 0 and make at most 8 warps");
   Plan plan;
@@ -293,7 +338,9 @@ Plan plan_launch(const MaskedStack& net, int64_t count, const MaskedLayout& layo
     throw std::invalid_argument("the network has too many units of one degree: a block of sites needs " +
                                 std::to_string(net.z_rows) + " rows of pre-activations in shared memory of " +
                                 std::to_string(limit) + " bytes");
-  if (!plan.at.near_memory) plan.workspace = int64_t(plan.grid) * net.active_rows * (kWarp * plan.at.groups + 8) * 4;
+  if (!plan.at.near_memory) plan.active = int64_t(plan.grid) * net.active_rows * (kWarp * plan.at.groups + 8) * 4;
+  plan.workspace = plan.active;
+  if (net.star.rows) plan.workspace += int64_t(plan.grid) * net.sites * kWarp * plan.at.groups * 4;
   return plan;
 }
 
@@ -315,7 +362,8 @@ void launch_masked_stack(const MaskedStack& net, const MaskedCall& call, const M
     throw std::invalid_argument("workspace of " + std::to_string(workspace_bytes) + " bytes, needed are " +
                                 std::to_string(plan.workspace));
   plan.at.workspace = static_cast<uint32_t*>(workspace);
-  const Kernel masked_stack = kernel_for(net.precision);
+  plan.at.fields = static_cast<float*>(workspace) + plan.active / 4;
+  const Kernel masked_stack = kernel_for(net);
   VANFAST_LAUNCH(masked_stack, plan.grid, kWarp * plan.at.groups * plan.at.parts, plan.shared, stream, net, call,
                  plan.at);
 }

@@ -7,7 +7,7 @@ N = 1024.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from vanfast.backends.engines.triton_conv import TritonConv
 from vanfast.backends.engines.triton_energy import DeviceEnergy
 from vanfast.backends.engines.triton_masked import TritonMasked
 from vanfast.backends.engines.triton_mixture import TritonMixture
+from vanfast.backends.engines.triton_star import shared_star
 from vanfast.kernels._dot import parts_of
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv
@@ -26,7 +27,9 @@ from vanfast.kernels.log_prob import log_prob, logit_gradient, symmetrize
 from vanfast.kernels.masked import Windows, masked
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
 from vanfast.kernels.random import draw
-from vanfast.networks import BernoulliMixture, Dense, PixelCNN
+from vanfast.kernels.star_prior import add_star_prior
+from vanfast.networks import BernoulliMixture, Dense, Network, PixelCNN
+from vanfast.networks.plan import MaskedPlan
 
 PRECISIONS = ("fp32", "tf32", "bf16")
 BATCH, L, WIDTH, HALF = 1024, 16, 64, 6
@@ -132,6 +135,10 @@ def network_cases() -> dict[str, Case]:
     return found
 
 
+def star(kind: type[PixelCNN | Dense], *sizes: Any) -> Network:
+    return kind(*sizes, prior="star", ham=hamiltonians.IsingSquare(L), beta=0.44)
+
+
 def sampling_cases() -> dict[str, Case]:
     cpu, found = torch.device("cpu"), {}
     nets = {
@@ -144,6 +151,10 @@ def sampling_cases() -> dict[str, Case]:
             found[f"{name} scan {p}"] = Case(call, "conv_scan_kernel", operands(p))
         call = lambda p=p: TritonMasked(Dense(256, 3, 4).plan(), p, cpu).draw(64, 0, 0)  # noqa: E731  bound to this turn of the loop
         found[f"masked scan {p}"] = Case(call, "masked_scan_kernel", operands(p))
+        call = lambda p=p: TritonConv(star(PixelCNN, (L, L), 3, WIDTH, HALF).plan(), p, cpu).draw(64, 0, 0)  # noqa: E731  bound to this turn of the loop
+        found[f"conv star scan {p}"] = Case(call, "conv_scan_kernel", operands(p))
+        call = lambda p=p: TritonMasked(star(Dense, L * L, 3, 4).plan(), p, cpu).draw(64, 0, 0)  # noqa: E731  bound to this turn of the loop
+        found[f"masked star scan {p}"] = Case(call, "masked_scan_kernel", operands(p))
     mixture = BernoulliMixture(100, 8)
     found["mixture scan"] = Case(lambda: TritonMixture(mixture.plan(), cpu).draw(64, 0, 0), "mixture_scan_kernel", None)
     return found
@@ -158,6 +169,12 @@ def other_cases() -> dict[str, Case]:
         "symmetrize": Case(lambda: symmetrize(spins, log_q, log_q, 5, 7, step), "symmetrize_kernel", None),
         "draw": Case(lambda: draw(logits, spins, log_q, step, 5, 7), "draw_kernel", None),
     }
+    on_lattice = star(Dense, L * L).plan()
+    assert isinstance(on_lattice, MaskedPlan)
+    assert on_lattice.prior is not None
+    neighbours, zeros = shared_star(on_lattice.prior, torch.device("cpu")), torch.zeros(64, L * L)
+    call = lambda: add_star_prior(neighbours, zeros.to(torch.int8), zeros)  # noqa: E731
+    found["star prior"] = Case(call, "star_prior_kernel", None)
     couplings = torch.zeros(128, 128).index_put_((torch.arange(127), torch.arange(1, 128)), torch.tensor(0.5))
     systems = {
         "lattice": hamiltonians.IsingSquare(L),

@@ -63,7 +63,7 @@ def short(name: str) -> str:
         if letter == "(" and depth == 0:
             name = name[:i]
             break
-    return name.removeprefix("void ").replace("> >", ">>")
+    return re.sub(r"> (?=>)", ">", name.removeprefix("void "))
 
 
 def read(usage: str, code: str) -> Table:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import vanfast as vf
-from vanfast.backends import cuda, reference, triton
+from vanfast.backends import reference
 from vanfast.hamiltonians import EdwardsAnderson, IsingSquare, Pairwise, SherringtonKirkpatrick
 from vanfast.networks import MADE, Dense, PixelCNN, from_config
 
@@ -307,10 +307,3 @@ def test_wrong_arguments(arguments, error, message):
 def test_a_lattice_of_another_shape():
     with pytest.raises(ValueError, match=r"lattice \(2, 6\), the network on \(3, 4\)"):
         PixelCNN((3, 4), prior="star", ham=IsingSquare(shape=(2, 6)), beta=0.4)
-
-
-@pytest.mark.parametrize("backend", [cuda.BACKEND, triton.BACKEND], ids=["cuda", "triton"])
-def test_gpu_backends_refuse(backend):
-    assert "prior" in backend.refuses(build("dense"), "fp32")
-    assert "prior" in backend.refuses(build("conv"), "bf16")
-    assert backend.refuses(Dense(4), "fp32") is None

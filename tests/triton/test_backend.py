@@ -7,9 +7,10 @@ import vanfast as vf
 from tests import gpu_battery as battery
 from tests.cuda import emulated
 from vanfast.backends import cuda
+from vanfast.training import graphed
 from vanfast.training.graphed import device_program
 
-TRAINED = ("conv z2", "residual z2", "one layer", "made")
+TRAINED = ("conv z2", "residual z2", "one layer", "made", "conv star z2")
 
 
 @pytest.fixture
@@ -48,6 +49,10 @@ def test_training_steps_are_those_of_the_cpu(backend, device, name):
     battery.check_training(backend, name, device)
 
 
+def test_a_prior_follows_the_temperature(backend, device):
+    battery.check_ladder(backend, "conv star z2" if backend == "cuda" else "made star", device)
+
+
 @pytest.mark.gpu
 def test_a_network_on_a_gpu_stays_there(device):
     net = battery.network("made", device)
@@ -55,21 +60,40 @@ def test_a_network_on_a_gpu_stays_there(device):
     assert vf.Sampler(net).sample(5).spins.device.type == "cuda"
 
 
+def test_a_replayed_step_takes_up_the_prior(backend, device, monkeypatch):
+    """A graph's `load` holds nothing of the host, where a prior comes from."""
+
+    def first_step(follow):
+        net = battery.network("made star", device)
+        sampler = vf.Sampler(net, battery.system(net), backend=backend)
+        program = device_program(sampler)
+        if follow:
+            monkeypatch.setattr(program, "load", lambda net: True)
+        net.follow(1.1)
+        step = graphed.GraphedStep(
+            sampler, program, graphed.make_adam(net, 1e-3, (0.9, 0.99), device.type == "cuda"), 16, seed=1
+        )
+        step.run(0, 0, 1.1, 1e-3)
+        return step.figures(1)[0]
+
+    assert first_step(follow=True) == first_step(follow=False)
+
+
 @pytest.mark.gpu
+@pytest.mark.parametrize(("name", "beta", "anneal"), [("dense z2", 0.4, 0.9), ("made star", [0.4, 0.8], None)])
 @pytest.mark.parametrize("precision", vf.backends.PRECISIONS)
-def test_replayed_steps_equal_uncaptured_ones(backend, device, precision, monkeypatch):
+def test_replayed_steps_equal_uncaptured_ones(backend, device, precision, name, beta, anneal, monkeypatch):
     """A captured graph gives the bytes that the launches give one by one."""
-    from vanfast.training.graphed import GraphedStep
 
     def train():
-        net = battery.network("dense z2", device)
+        net = battery.network(name, device)
         options = {"steps": 70, "batch": 64, "seed": 1, "precision": precision, "progress": False}
-        run = vf.train(net, battery.system(net), 0.4, backend=backend, anneal=0.9, **options)
+        run = vf.train(net, battery.system(net), beta, backend=backend, anneal=anneal, **options)
         return [record.loss for record in run.history], [p.detach().clone() for p in net.parameters()]
 
     losses, parameters = train()
     monkeypatch.setattr(
-        GraphedStep, "_capture", lambda self: type("Launches", (), {"replay": lambda _: self._step()})()
+        graphed.GraphedStep, "_capture", lambda self: type("Launches", (), {"replay": lambda _: self._step()})()
     )
     expected_losses, expected = train()
     assert losses == expected_losses

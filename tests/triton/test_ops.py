@@ -8,7 +8,7 @@ from vanfast.ops import description, engine_gradient
 from vanfast.ops import device as operations
 
 
-@pytest.mark.parametrize("name", ["conv z2", "residual z2", "one layer", "made"])
+@pytest.mark.parametrize("name", ["conv z2", "residual z2", "one layer", "made", "conv star z2"])
 def test_gradients_for_given_spins(device, name, monkeypatch):
     monkeypatch.setattr(engine_gradient, "PIECE", 4)
     net = battery.network(name, device)

@@ -47,8 +47,6 @@ def refuses_on_gpu(net: Network, precision: str, plans: tuple[type, ...] = (*STA
         return f"its parameters are {net.dtype}; GPU engines compute in float32: net.float(), or another backend"
     if not issubclass(net.plan_type, plans):
         return f"there is no GPU kernel for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
-    if net.prior is not None:
-        return "GPU kernels do not add a prior to the logits yet: net.cpu() and backend 'cpu' draw from it"
     if precision != "fp32" and not issubclass(net.plan_type, STACKS):
         return f"{type(net).__name__} has no matrix products that could be rounded to {precision}"
     return None

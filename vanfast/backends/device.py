@@ -59,6 +59,11 @@ class DeviceProgram(Program):
         self.engine.load(self.plan)
         return True
 
+    def load_prior(self, net: Network) -> None:
+        """Takes the network's present prior, in place; `load` does, too, but not where it is captured in a graph."""
+        if net.prior is not None:
+            self.engine.load_prior(net.prior.plan())
+
     def sample(
         self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
     ) -> tuple[Tensor, Tensor, Tensor | None]:

@@ -178,7 +178,7 @@ AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
 
 def moved(plan: AnyPlan, device: torch.device | str) -> AnyPlan:
-    """The plan with all its tensors on `device`; shares what lies there already."""
+    """The plan with its tensors on `device`; shares what lies there already. A prior stays as it is, on the CPU."""
     return replace(plan, **{name: _moved(value, device) for name, value in vars(plan).items()})
 
 
@@ -187,6 +187,6 @@ def _moved(value: Any, device: torch.device | str) -> Any:
         return value.to(device)
     if isinstance(value, tuple):
         return tuple(_moved(item, device) for item in value)
-    if isinstance(value, (ConvLayer, MaskedLayer, StarPriorPlan)):
+    if isinstance(value, (ConvLayer, MaskedLayer)):
         return replace(value, **{name: _moved(item, device) for name, item in vars(value).items()})
     return value

@@ -96,6 +96,7 @@ class GraphedStep:
             self._beta.fill_(beta)
             self._set_rate(learning_rate)
         self._sampler.forget()
+        self.program.load_prior(self.net)
         if self.program.device.type == "cuda":
             with selected(self.program.device):
                 if self._graph is None:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakIdKeyDictionary
 
+from vanfast.backends.engines.triton_star import shared_star
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv
 from vanfast.kernels.conv import pack as pack_conv
@@ -21,6 +22,7 @@ from vanfast.kernels.log_prob import log_prob, logit_gradient
 from vanfast.kernels.masked import Windows, masked, windows
 from vanfast.kernels.masked import pack as pack_linear
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
+from vanfast.kernels.star_prior import add_star_prior
 from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient, MaskedPlan, Plan
 
 # by the degrees of the last layer: those of the others, which layers are local, and the windows
@@ -30,14 +32,18 @@ _KNOWN: MutableMapping[Tensor, tuple[list[Tensor], list[bool], list[Windows]]] =
 def forward(plan: Plan, spins: Tensor, precision: str) -> tuple[Tensor, ...]:
     """Pre-activations float32 of every linear layer, as `engines.base.Drawn.kept`, of int8 spins [B, N].
 
-    spins: in drawing order, on the plan's device, contiguous. The last are the logits [B, N].
+    spins: in drawing order, on the plan's device, contiguous. The last are the logits [B, N], the prior's included.
     Raises TypeError for a plan that is no stack of layers.
     """
     if isinstance(plan, ConvPlan):
-        return conv_forward(plan, spins, precision)
-    if isinstance(plan, MaskedPlan):
-        return masked_forward(plan, spins, precision)
-    raise TypeError(f"plan is a {type(plan).__name__}; kernels go through ConvPlan and MaskedPlan")
+        kept = conv_forward(plan, spins, precision)
+    elif isinstance(plan, MaskedPlan):
+        kept = masked_forward(plan, spins, precision)
+    else:
+        raise TypeError(f"plan is a {type(plan).__name__}; kernels go through ConvPlan and MaskedPlan")
+    if plan.prior is not None:
+        add_star_prior(shared_star(plan.prior, spins.device), spins, kept[-1])
+    return kept
 
 
 def gradient(

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from vanfast.networks.plan import Plan
+from vanfast.networks.plan import Plan, StarPriorPlan
 
 PRECISION_CODES = {"fp32": 0, "tf32": 1, "bf16": 2}  # csrc/cuda
 
@@ -40,6 +40,11 @@ class Engine(ABC):
     @abstractmethod
     def load(self, plan: Plan) -> None:
         """Packs the plan's tensors, which lie on this device, into this engine's buffers, in place."""
+
+    def load_prior(self, prior: StarPriorPlan) -> None:
+        """Takes up the same prior at another temperature, in place. It comes from the host, so a captured `load` does
+        not: who replays one calls this before. Nothing happens if it is the one that is here."""
+        raise NotImplementedError(f"{type(self).__name__} adds no prior to logits")
 
     @abstractmethod
     def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vanfast.backends.engines.base import Drawn, Engine, check_spins, precision_code, stream_of, to_tf32
-from vanfast.networks.plan import ConvLayer, ConvPlan, Plan
+from vanfast.backends.engines.star_tables import NO_STAR, StarArrays
+from vanfast.networks.plan import ConvLayer, ConvPlan, Plan, StarPriorPlan
 
 Index = NDArray[np.int64]
 PIECES = {"fp32": 3, "tf32": 2, "bf16": 1}  # bf16 numbers whose sum is a weight of the first layer
@@ -150,7 +151,9 @@ class CudaConv(Engine):
         self.precision, code = precision, precision_code(precision)
         layers = [(w.shape[1], w.shape[0], layer.residual) for layer in plan.layers for w in (layer.weight,)]
         (height, width), index = plan.shape, device.index or 0
-        self.native = module.ConvSampler(height, width, plan.half_kernel, layers, code, index, shared_limit)
+        star = plan.prior is not None
+        self.native = module.ConvSampler(height, width, plan.half_kernel, layers, code, index, shared_limit, star)
+        self._star = None if plan.prior is None else StarArrays(plan.prior, module.conv_star_slots, device)
         outputs = [out for layer in plan.layers for out in _outputs(layer)]
         self._kept = [*((height, width, out) for out in outputs[:-1]), (self.num_sites,)]
         bf16, source = precision == "bf16", _Source(plan)
@@ -189,6 +192,12 @@ class CudaConv(Engine):
         self._scan.copy_(weights[scan])
         self._first.copy_(torch.cat([self._pieces(weights[index]).flatten() for index in (left, above)]))
         self._constants.copy_(values[constants])
+        if plan.prior is not None:
+            self.load_prior(plan.prior)
+
+    def load_prior(self, prior: StarPriorPlan) -> None:
+        assert self._star is not None
+        self._star.load(prior)
 
     def _pieces(self, weights: Tensor) -> Tensor:
         """[row, chunk, tile, lane, element] to bf16 [row, chunk, piece, ...] whose pieces sum to the doubled weights:
@@ -224,6 +233,7 @@ class CudaConv(Engine):
             seed,
             first % 2**64,
             0 if step is None else step.data_ptr(),
+            NO_STAR if self._star is None else self._star.pointers(),
             stream_of(self.device),
         )
         return Drawn(spins, log_q, kept)

@@ -19,7 +19,8 @@ from vanfast.backends.engines.base import (
     to_tf32,
 )
 from vanfast.backends.engines.masked_tables import Ints, Shape, single_tables, stack_tables
-from vanfast.networks.plan import MaskedPlan, Plan
+from vanfast.backends.engines.star_tables import NO_STAR, StarArrays
+from vanfast.networks.plan import MaskedPlan, Plan, StarPriorPlan
 
 Round = Callable[[Tensor], Tensor]
 
@@ -54,8 +55,10 @@ def tf32_words(x: Tensor, splits: int) -> Tensor:
 class Packed:
     """Device buffers of a network's weights, and the indices that fill them."""
 
-    def __init__(self, plan: MaskedPlan, precision: str, device: torch.device) -> None:
+    def __init__(self, plan: MaskedPlan, precision: str, device: torch.device, star_slots: int) -> None:
         self.precision, self.device, self.round = precision, device, ROUND[precision]
+        self.star = None if plan.prior is None else StarArrays(plan.prior, star_slots, device)
+        self._net: dict[str, Any] = {"star": NO_STAR if self.star is None else self.star.pointers()}
         self.splits = 3 - PRECISION_CODES[precision]  # bf16 numbers that make up a weight of spins
 
     def _index(self, index: Ints) -> Tensor:
@@ -75,7 +78,7 @@ class Single(Packed):
     """One layer."""
 
     def __init__(self, plan: MaskedPlan, precision: str, device: torch.device) -> None:
-        super().__init__(plan, precision, device)
+        super().__init__(plan, precision, device, star_slots=1)
         self.sites = plan.num_sites
         self.units = [self.sites]
         prefix, diagonal = single_tables(self.sites)
@@ -84,6 +87,8 @@ class Single(Packed):
         self.zeros = torch.zeros(self.sites + 1, device=device)
         self.prefix = self._empty(prefix.size // 2 * self.splits, torch.int32)
         self.diagonal = self._empty(diagonal.size, torch.float32)
+        self._net |= {"sites": self.sites, "splits": self.splits}
+        self._net |= {name: getattr(self, name).data_ptr() for name in ("prefix", "diagonal")}
 
     def load(self, plan: MaskedPlan) -> None:
         layer = plan.layers[0]
@@ -95,21 +100,20 @@ class Single(Packed):
             self.prefix.copy_(words.view(-1))
 
     def launch(self, module: Any, layout: tuple[int, int, int], call: dict[str, Any]) -> None:
-        module.masked_single(
-            sites=self.sites,
-            splits=self.splits,
-            prefix=self.prefix.data_ptr(),
-            diagonal=self.diagonal.data_ptr(),
-            groups=layout[0],
-            **call,
-        )
+        how = {"groups": layout[0]}
+        where = {name: call[name] for name in ("count", "device", "shared_limit")}
+        size = module.masked_single_workspace(self._net, **how, **where) if self.star is not None else 0
+        workspace = torch.empty(size, dtype=torch.uint8, device=self.device)
+        module.masked_single(self._net, workspace=workspace.data_ptr(), workspace_bytes=size, **how, **call)
 
 
 class Stack(Packed):
     """Two layers or more."""
 
-    def __init__(self, plan: MaskedPlan, precision: str, device: torch.device, block_sites: int | None = None) -> None:
-        super().__init__(plan, precision, device)
+    def __init__(
+        self, plan: MaskedPlan, precision: str, device: torch.device, star_slots: int, block_sites: int | None = None
+    ) -> None:
+        super().__init__(plan, precision, device, star_slots)
         layers = plan.layers
         shape = Shape(
             plan.num_sites,
@@ -135,7 +139,7 @@ class Stack(Packed):
         self.bias, self.slope = (self._empty(sum(self.units), torch.float32) for _ in range(2))
         self._lists = [self._index(np.array(rows)) for rows in (tables.blocks, tasks, tables.stages, tables.segments)]
         names = ("block_table", "task_table", "stage_table", "segment_table")
-        self._net: dict[str, int] = {
+        self._net |= {
             "sites": plan.num_sites,
             "block_sites": tables.block_sites,
             "blocks": len(tables.blocks),
@@ -206,13 +210,19 @@ class CudaMasked(Engine):
         if len(plan.layers) == 1:
             self._net = Single(plan, precision, device)
         else:
-            self._net = Stack(plan, precision, device, block_sites)
+            self._net = Stack(plan, precision, device, module.masked_star_slots, block_sites)
             self._net.workspace(module, self._layout, 1, device.index or 0, self._shared)  # refuses what cannot be run
         self.load(plan)
 
     def load(self, plan: Plan) -> None:
         assert isinstance(plan, MaskedPlan)
         self._net.load(plan)
+        if plan.prior is not None:
+            self.load_prior(plan.prior)
+
+    def load_prior(self, prior: StarPriorPlan) -> None:
+        assert self._net.star is not None
+        self._net.star.load(prior)
 
     def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
         spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)

@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from vanfast.backends.engines.base import Drawn, Engine
+from vanfast.backends.engines.triton_star import LoadedStar
 from vanfast.kernels._dot import check, rounded
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv, pack
 from vanfast.kernels.conv_scan import TILE, ConvScanShape, ConvScanWeights, conv_scan, own_row
-from vanfast.networks.plan import ConvPlan, Plan
+from vanfast.networks.plan import ConvPlan, Plan, StarPriorPlan
 
 STATE_BYTES = 1 << 32  # samples are drawn in as many parts as keep their rows of pre-activations below this
 
@@ -45,6 +46,7 @@ class TritonConv(Engine):
         self._biases = [torch.zeros(s.c_out, device=device) for s in self._prefixes]
         self._slopes = [torch.ones(s.c_in, device=device) for s in self._prefixes]
         self._no_step = torch.zeros(1, dtype=torch.int64, device=device)
+        self._star = None if plan.prior is None else LoadedStar(plan.prior, device)
         self.load(plan)
 
     def load(self, plan: Plan) -> None:
@@ -69,6 +71,13 @@ class TritonConv(Engine):
                 w.mix[hidden, 0, :c, :c].copy_(rounded(layer.pointwise, shape.precision))
                 if layer.pointwise_bias is not None:
                     w.mix_bias[hidden, :c].copy_(layer.pointwise_bias)
+
+        if plan.prior is not None:
+            self.load_prior(plan.prior)
+
+    def load_prior(self, prior: StarPriorPlan) -> None:
+        assert self._star is not None
+        self._star.load(prior)
 
     def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
         # Tiles begin at multiples of TILE where the host knows the index; no sum depends on a sample's place in a tile.
@@ -95,11 +104,13 @@ class TritonConv(Engine):
             end = min(count, start + part)
             state = torch.empty((shape.slots, end - start, rings, lx, shape.channels), device=self.device)
             logits = torch.empty((end - start, rings, lx), device=self.device)
+            star = None if self._star is None else self._star.star
+            running = None if star is None else star.running(end - start)
             for row in range(ly):
                 self._prefix(spins[start:end], state, logits, row)
                 conv_scan(
                     shape, self._weights, spins[start:end], log_q[start:end], state, logits, step, row, seed,
-                    (first + start) % 2**64, given,
+                    (first + start) % 2**64, given, star, running,
                 )  # fmt: skip
         return log_q, (*state, logits.flatten(1)) if keep else ()
 

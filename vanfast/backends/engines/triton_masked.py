@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 from vanfast.backends.engines.base import Drawn, Engine
+from vanfast.backends.engines.triton_star import LoadedStar
 from vanfast.kernels._dot import check, rounded
 from vanfast.kernels.masked import masked, pack
 from vanfast.kernels.masked_scan import TILE, MaskedScanTables, masked_scan
-from vanfast.networks.plan import MaskedPlan, Plan
+from vanfast.networks.plan import MaskedPlan, Plan, StarPriorPlan
 
 STATE_BYTES = 1 << 32  # samples are drawn in as many parts as keep their pre-activations below this
 
@@ -43,6 +44,7 @@ class TritonMasked(Engine):
         self._order = None if order is None else order.to(device)
         self._raster = None if order is None else torch.argsort(order).to(device)
         self._no_step = torch.zeros(1, dtype=torch.int64, device=device)
+        self._star = None if plan.prior is None else LoadedStar(plan.prior, device)
         self.load(plan)
 
     def _done(self, layer: int, site: int) -> int:
@@ -81,6 +83,12 @@ class TritonMasked(Engine):
                 self._bias[at : at + len(layer.bias)].copy_(layer.bias)
             at += self.tables.units[index]
         pack(plan.layers[0].weight, self.precision, spins=True, out=self._spin_weight)
+        if plan.prior is not None:
+            self.load_prior(plan.prior)
+
+    def load_prior(self, prior: StarPriorPlan) -> None:
+        assert self._star is not None
+        self._star.load(prior)
 
     def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
         # Tiles begin at multiples of TILE where the host knows the index; no sum depends on a sample's place in a tile.
@@ -109,11 +117,13 @@ class TritonMasked(Engine):
             sizes = [(end - start) * n for n in (tables.sites, *tables.units)]
             z = [run.view(end - start, -1) if end > start else run.view(0, n)
                  for run, n in zip(state.split(sizes), (tables.sites, *tables.units), strict=True)]  # fmt: skip
+            star = None if self._star is None else self._star.star
+            running = None if star is None else star.running(end - start)
             for begin, stop in self._blocks:
                 self._prefix(drawn[start:end], z, begin, stop)
                 masked_scan(
                     tables, self._weight, self._bias, self._slope, drawn[start:end], log_q[start:end], state, step,
-                    begin, stop, seed, (first + start) % 2**64, given, self.precision,
+                    begin, stop, seed, (first + start) % 2**64, given, self.precision, star, running,
                 )  # fmt: skip
         return log_q, tuple(z[1:]) if keep else ()
 
