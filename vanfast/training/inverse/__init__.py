@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vanfast.training.inverse import mean_field
 from vanfast.training.inverse.files import load_data
 from vanfast.training.inverse.maximum_likelihood import maximum_likelihood
@@ -87,6 +89,8 @@ def inverse_ising(
             raise TypeError(f"inverse_ising takes no argument {name!r}; van takes {', '.join(_ONLY_VAN)}")
         if method != "van" and value is not None:
             raise ValueError(f"{name} belongs to method 'van', got it with method {method!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of an OuterStep, got {callback!r}")
     chosen = VanSettings(**settings, threads=threads) if method == "van" else None
     samples, moments = _of_data(data, counts)
     history: list[OuterStep] = []
@@ -113,7 +117,11 @@ def inverse_ising(
         else:
             K, H = _FORMULAS[method](moments)
             K = (K + K.T) / 2  # rounding apart it is symmetric
-    return InverseResult(K / beta + 0.0, H / beta + 0.0, method, beta, history, converged)
+    with np.errstate(over="ignore"):
+        J, h = K / beta + 0.0, H / beta + 0.0
+    if not (np.isfinite(J).all() and np.isfinite(h).all()):
+        raise ValueError(f"beta = {beta} is so small that couplings are beyond float64")
+    return InverseResult(J, h, method, beta, history, converged)
 
 
 def _of_data(data: Any, counts: Any) -> tuple[Samples | None, Moments]:
