@@ -345,6 +345,8 @@ def test_descriptions_that_do_not_fit(tmp_path):
         ({"beta": math.nan}, "beta = nan"),
         ({"k": -1}, "k = -1"),
         ({"k": 1.5}, r"k = 1\.5"),
+        ({"k": 32}, "k = 32 must be at most 31"),
+        ({"k": 10**20}, "k = 1000.* must be at most 31"),
         ({"start": "warm"}, "start = 'warm' must be one of 'physics', 'small'"),
         ({"z2": True}, "fields"),
         ({"z2": 1}, "z2 = 1"),
