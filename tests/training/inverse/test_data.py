@@ -59,6 +59,33 @@ def test_files_give_the_same_couplings(tmp_path, counts_file, three_spins):
         np.testing.assert_array_equal(load_data(tmp_path / name).spins, rows)
 
 
+def test_arrays_in_hdf5(tmp_path, three_spins):
+    h5py = pytest.importorskip("h5py")
+    spins, counts = three_spins
+    moments = as_samples(spins, counts).moments()
+
+    def write(name, **arrays):
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, value in arrays.items():
+                file[key] = value
+        return tmp_path / name
+
+    found = load_data(write("a.h5", spins=(spins + 1) // 2, counts=counts))
+    np.testing.assert_array_equal(found.spins, spins)
+    np.testing.assert_array_equal(found.counts, counts)
+    np.testing.assert_array_equal(load_data(write("b.h5", spins=spins)).counts, np.ones(8))
+    read = load_data(write("m.h5", magnetization=moments.magnetization, correlation=moments.correlation))
+    np.testing.assert_array_equal(read.correlation, moments.correlation)
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file.create_group("spins")
+        file["other"] = 1
+    with pytest.raises(FileFormatError, match=r"g\.h5: expected spins .* found other"):
+        load_data(tmp_path / "g.h5")
+    (tmp_path / "c.h5").write_bytes((tmp_path / "b.h5").read_bytes()[:100])
+    with pytest.raises(FileFormatError, match=r"c\.h5: damaged"):
+        load_data(tmp_path / "c.h5")
+
+
 @pytest.mark.parametrize("ending", ["npz", "h5"])
 def test_sample_sets_of_the_package(tmp_path, ending):
     if ending == "h5":
@@ -103,6 +130,13 @@ def test_other_bad_files(tmp_path):
     (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:40])
     with pytest.raises(FileFormatError, match=r"c\.npz"):
         load_data(tmp_path / "c.npz")
+    np.savez_compressed(tmp_path / "e.npz", spins=np.random.default_rng(0).choice([-1, 1], size=(500, 8)))
+    damaged = bytearray((tmp_path / "e.npz").read_bytes())
+    damaged[200:210] = bytes(10)
+    (tmp_path / "e.npz").write_bytes(damaged)
+    for read in (load_data, vf.store.load_samples, vf.hamiltonians.load):
+        with pytest.raises(FileFormatError, match=r"e\.npz"):
+            read(tmp_path / "e.npz")
     np.save(tmp_path / "d.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match=r"d\.npy"):
         load_data(tmp_path / "d.npy")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vanfast.errors import FileFormatError
-from vanfast.store import load_samples
+from vanfast.store import h5py_module, load_samples
 from vanfast.training.inverse.moments import Moments, Samples, as_samples
 
 _SYMBOLS = {"+": 1, "-": -1, "1": 1, "0": 0}
@@ -33,7 +36,7 @@ def load_data(path: str | os.PathLike[str]) -> Samples | Moments:
         head = file.read(8)
     try:
         if head == b"\x89HDF\r\n\x1a\n":
-            return as_samples(load_samples(path).spins)
+            return _of_h5(path)
         if head[:2] == b"PK":
             return _of_archive(path)
         if head[:6] == b"\x93NUMPY":
@@ -41,21 +44,35 @@ def load_data(path: str | os.PathLike[str]) -> Samples | Moments:
         return _of_text(path)
     except FileFormatError:
         raise
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path}: {error}") from None
 
 
 def _of_archive(path: Path) -> Samples | Moments:
     with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
-        if "meta" not in names:
-            if {"magnetization", "correlation"} <= names:
-                return Moments(archive["magnetization"], archive["correlation"])
-            if "spins" in names:
-                return as_samples(archive["spins"], archive["counts"] if "counts" in names else None)
-            found = ", ".join(sorted(names)) or "nothing"
-            raise ValueError(f"expected spins (and counts), or magnetization and correlation, found {found}")
+        if "meta" not in archive:
+            return _of_arrays(archive)
     return as_samples(load_samples(path).spins)
+
+
+def _of_h5(path: Path) -> Samples | Moments:
+    h5py = h5py_module()
+    try:
+        with h5py.File(path, "r") as file:
+            if "meta" not in file.attrs:
+                return _of_arrays({name: item for name, item in file.items() if isinstance(item, h5py.Dataset)})
+    except OSError as error:
+        raise ValueError(f"damaged: {error}") from None
+    return as_samples(load_samples(path).spins)
+
+
+def _of_arrays(arrays: Mapping[str, Any]) -> Samples | Moments:
+    if "magnetization" in arrays and "correlation" in arrays:
+        return Moments(arrays["magnetization"], arrays["correlation"])
+    if "spins" in arrays:
+        return as_samples(arrays["spins"], arrays["counts"] if "counts" in arrays else None)
+    found = ", ".join(sorted(arrays)) or "nothing"
+    raise ValueError(f"expected spins (and counts), or magnetization and correlation, found {found}")
 
 
 def _of_text(path: Path) -> Samples:
