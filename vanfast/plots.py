@@ -53,6 +53,11 @@ def _matplotlib() -> Any:
     return matplotlib, matplotlib.figure.Figure, FigureCanvasAgg
 
 
+def need_matplotlib() -> None:
+    """MissingDependency where no figure could be drawn: to be found out before the work for it."""
+    _matplotlib()
+
+
 def training_curve(
     axes: Any, history: Sequence[StepRecord], exact: Callable[[float], float | None] | None = None
 ) -> None:
