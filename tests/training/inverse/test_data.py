@@ -1,5 +1,7 @@
 """What data may be: arrays, counts, moments, files; and what is said about data that have no answer."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +10,9 @@ import vanfast as vf
 from tests.training.inverse.conftest import exact_moments, random_system
 from vanfast.errors import FileFormatError
 from vanfast.training import Moments, inverse_ising
-from vanfast.training.inverse import load_data
+from vanfast.training.inverse import load_data, moments
 from vanfast.training.inverse.moments import as_samples
+from vanfast.training.inverse.pseudo_likelihood import pseudo_likelihood
 
 SPINS = np.array([[1, -1, 1], [1, 1, -1], [-1, -1, 1], [1, 1, 1], [-1, 1, -1]], dtype=np.int8)
 
@@ -22,6 +25,19 @@ def test_moments_are_weighted_averages():
     np.testing.assert_allclose(moments.correlation, (SPINS * weights[:, None]).T @ SPINS, atol=1e-15)
     m = moments.magnetization
     np.testing.assert_allclose(moments.connected, moments.correlation - np.outer(m, m))
+
+
+def test_wide_samples_are_widened_a_few_at_a_time(monkeypatch):
+    samples = as_samples(np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.int8), size=(30_000, 300)))
+    for work in (samples.moments, lambda: pseudo_likelihood(samples, 0.01, max_steps=1)):
+        tracemalloc.start()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2 * samples.spins.nbytes + 20 * 8 * moments.CHUNK  # in float64 they take 8 times their bytes
+    whole = samples.moments()
+    monkeypatch.setattr(moments, "CHUNK", 300 * 7)
+    np.testing.assert_allclose(samples.moments().correlation, whole.correlation, atol=1e-13)
 
 
 def test_equal_samples_are_merged():
