@@ -134,6 +134,11 @@ def test_bad_text(tmp_path, content, message):
     assert str(path) in str(caught.value)
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "bom.txt").write_bytes(b"\xef\xbb\xbf1 -1\r\n-1 -1\r\n")
+    np.testing.assert_array_equal(load_data(tmp_path / "bom.txt").spins, [[1, -1], [-1, -1]])
+
+
 def test_other_bad_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file"):
         inverse_ising(tmp_path / "none.npz")

@@ -120,7 +120,11 @@ def test_maxima_at_infinity_are_refused():
     with pytest.raises(ValueError, match="no finite maximum"):
         inverse_ising(spins, "plm")
     assert np.isfinite(inverse_ising(spins, "mle", regularizer=0.05).J).all()
-    assert np.isfinite(inverse_ising(spins, "plm", l1=0.02).J).all()
+    for l1 in (0.02, 1e-4, 1e-6):
+        found = inverse_ising(spins, "plm", l1=l1)
+        assert found.converged
+        assert len(found.history) < 50
+        assert np.isfinite(found.J).all()
 
 
 def test_plm_that_runs_out_of_steps_is_not_taken_for_a_maximum_at_infinity():

@@ -79,7 +79,7 @@ def _of_text(path: Path) -> Samples:
     rows: list[list[float]] = []
     counts: list[float] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError("expected a sample set (.npz, .h5, .npy) or text, found other binary data") from None
     for number, line in enumerate(lines, 1):
