@@ -53,6 +53,11 @@ def _matplotlib() -> Any:
     return matplotlib, matplotlib.figure.Figure, FigureCanvasAgg
 
 
+def need_matplotlib() -> None:
+    """MissingDependency where no figure could be drawn: to be found out before the work for it."""
+    _matplotlib()
+
+
 def _written(figure: Any, path: str | os.PathLike[str]) -> Path:
     """Saves in one step: png, pdf or svg by the ending, png where there is none."""
     path = Path(path)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -238,7 +239,7 @@ class _H5Sink:
     """One dataset for each member, written slice by slice."""
 
     def __init__(self, path: Path, count: int, num_sites: int, names: list[str]) -> None:
-        self._file = _h5py().File(path, "w")
+        self._file = h5py_module().File(path, "w")
         width = (num_sites + 7) // 8
         self._spins = self._file.create_dataset("spins", (count, width), np.uint8)
         self._values = [self._file.create_dataset(name, (count,), np.float64) for name in names]
@@ -280,7 +281,7 @@ def load_samples(path: str | os.PathLike[str]) -> SampleSet:
         is_h5 = file.read(8) == b"\x89HDF\r\n\x1a\n"
     try:
         content = _read_h5(path) if is_h5 else _read_npz(path)
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path}: expected a sample set (.npz or .h5) written by vanfast: {error}") from None
     return _checked(path, content)
 
@@ -298,7 +299,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 def _read_h5(path: Path) -> dict[str, Any]:
     content: dict[str, Any] = {}
-    with _h5py().File(path, "r") as file:
+    with h5py_module().File(path, "r") as file:
         for name in file:
             if name == "hamiltonian":
                 content |= {f"hamiltonian/{inner}": file[name][inner][()] for inner in file[name]}
@@ -340,7 +341,8 @@ def _checked(path: Path, content: dict[str, Any]) -> SampleSet:
     )
 
 
-def _h5py() -> Any:
+def h5py_module() -> Any:
+    """h5py; MissingDependency where it is not installed."""
     try:
         import h5py
     except ImportError:

@@ -24,6 +24,7 @@ double constant_term(const NestSpec& spec, size_t pair) {
   for (int branch = 0; branch < 2; ++branch) {
     const float* weight = spec.weight + (2 * pair + branch) * (spec.levels + 1);
     const float* shift = spec.shift + (2 * pair + branch) * spec.levels;
+    if (weight[spec.levels] == 0.0f) continue;  // most pairs of a sparse network
     double y = 0.0;
     for (int j = 0; j < spec.levels; ++j) {
       const double z = shift[j] + weight[j] * y;

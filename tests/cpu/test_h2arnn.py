@@ -12,6 +12,7 @@ import torch
 import vanfast as vf
 from vanfast import _cpu
 from vanfast.networks import SK, CurieWeissInf, CurieWeissN, ExactH2, OneParameter
+from vanfast.networks.sherrington_kirkpatrick import MOST_NESTINGS
 
 ISAS = [isa for isa in _cpu.isas() if isa not in ("amx", "avx512_bf16")]  # distinct in float32
 SIZES = [1, 2, 3, 17, 31, 33, 64, 100]
@@ -52,6 +53,7 @@ NESTS = {
     "2rsb_z2": lambda: sk(12, 2, z2=True),
     "3rsb_one_site": lambda: sk(1, 3),
     "5rsb": lambda: sk(13, 5),
+    "most_nestings": lambda: sk(11, MOST_NESTINGS, scale=0.01),
     "1rsb_small": lambda: sk(64, 1, start="small", scale=0.02),
     # with a field: where symmetry makes a logit 0, its rounding decides which outcome counts as the likely one
     "1rsb_ladder": lambda: SK(vf.hamiltonians.IsingSquare(shape=(9, 3), field=0.1), 0.4, sparse=True),
@@ -217,6 +219,7 @@ TRAINABLE = {
     **{f"k{k}_{N}": functools.partial(sk, N, k) for k in range(4) for N in (1, 2, 3, 10, 11, 33)},
     "k1_64": lambda: sk(64, 1),
     "k5_13": lambda: sk(13, 5),
+    "most_nestings": lambda: sk(11, MOST_NESTINGS, scale=0.01),
     "z2": lambda: sk(17, 1, z2=True),
     "couplings": lambda: sk(34, 1, learn_couplings=True),
     "couplings_tabulated": lambda: sk(7, 2, learn_couplings=True, z2=True),

@@ -194,6 +194,12 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path, ham, ending) -> None:
     np.testing.assert_array_equal(again.fields, ham.fields)
 
 
+def test_what_could_not_be_read_back_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match=r"as \.npz or as text, not as \.npy: .*x\.npy"):
+        H.save(H.IsingSquare(2), tmp_path / "x.npy")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_byte_order_mark_is_skipped(tmp_path):
     path = tmp_path / "bom.txt"
     path.write_bytes(b"\xef\xbb\xbf0 1 1.5\r\n1 2 -0.5\r\n")

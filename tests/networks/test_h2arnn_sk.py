@@ -160,6 +160,14 @@ def test_annealing_takes_the_network_along():
     assert [record.beta for record in run.history] == [0.0, *expected[1:]]
 
 
+def test_the_first_temperature_is_followed_as_well():
+    ham = SherringtonKirkpatrick(8, seed=4)
+    net = SK(ham, 1.5)
+    vf.train(net, ham, [0.5, 1.0], steps=1, batch=50, learning_rate=1e-12, progress=False)
+    assert net.beta == 1.0
+    torch.testing.assert_close(net.direct.detach(), torch.full((8,), 2.0))
+
+
 def test_what_does_not_stand_for_beta_stays(random_spins):
     net, spins = SK(SherringtonKirkpatrick(6), 0.5, start="small", seed=1), random_spins(4, 6)
     before = net.log_prob(spins)
@@ -345,6 +353,8 @@ def test_descriptions_that_do_not_fit(tmp_path):
         ({"beta": math.nan}, "beta = nan"),
         ({"k": -1}, "k = -1"),
         ({"k": 1.5}, r"k = 1\.5"),
+        ({"k": 32}, "k = 32 must be at most 31"),
+        ({"k": 10**20}, "k = 1000.* must be at most 31"),
         ({"start": "warm"}, "start = 'warm' must be one of 'physics', 'small'"),
         ({"z2": True}, "fields"),
         ({"z2": 1}, "z2 = 1"),

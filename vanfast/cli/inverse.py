@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ import numpy as np
 from vanfast import hamiltonians
 from vanfast.cli.output import print_json, print_table
 from vanfast.cli.parser import integer, positive, real, seed
+from vanfast.hamiltonians.files import check_ending
 from vanfast.training.inverse import METHODS, InverseResult, OuterStep, inverse_ising, load_data
+from vanfast.training.inverse.variational import VanSettings
 
 # option of van -> argument of inverse_ising
 _VAN = ("tolerance", "max_steps", "learning_rate", "inner_steps", "batch", "moment_batch", "seed")
@@ -29,7 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="extend",
         nargs="+",
         metavar="NAME",
-        help=f"one or several of {', '.join(METHODS)} (default: van)",
+        help="one or several of van (a network in the loop), mle (exact maximum likelihood, N <= 20), plm "
+        "(pseudo-likelihood), and the formulas nmf, tap, ip (independent pairs), sm (Sessak-Monasson), bethe "
+        "(default: van)",
     )
     parser.add_argument("--beta", type=positive, default=1.0, metavar="B", help="inverse temperature of the data (1)")
     parser.add_argument("--truth", metavar="FILE", help="true couplings, to compare with")
@@ -73,35 +79,54 @@ def run(arguments: argparse.Namespace) -> int:
     for path in (arguments.output, arguments.plot):
         if path and not Path(path).absolute().parent.is_dir():
             raise FileNotFoundError(f"no directory {Path(path).parent} to write {path} in")
+        if path and Path(path).is_dir():
+            raise ValueError(f"{path} is a directory, expected the name of a file to write")
+    if arguments.output:
+        check_ending(arguments.output)
     if arguments.plot and Path(arguments.plot).suffix not in (".png", ".pdf", ".svg"):
         raise ValueError(f"--plot must end in .png, .pdf or .svg, got {arguments.plot!r}")
+    if arguments.plot:
+        from vanfast.plots import couplings_figure, need_matplotlib
+
+        need_matplotlib()
+    if van:
+        VanSettings(**van)  # complains before any other method has worked
     data = load_data(arguments.data)
     truth = hamiltonians.load(arguments.truth, num_sites=data.num_sites).to_dense() if arguments.truth else None
-    results, rows = [], []
+    results: list[InverseResult] = []
+    rows: list[dict[str, Any]] = []
+    values: list[dict[str, Any]] = []  # of JSON: those without a result, too
     for method in methods:
         begin = time.perf_counter()
-        result = inverse_ising(
-            data,
-            method,
-            arguments.beta,
-            regularizer=0.0 if method == "plm" else arguments.regularizer,
-            l1=arguments.l1 if method == "plm" else 0.0,
-            threads=arguments.threads,
-            **(van | {"callback": _progress()} if method == "van" else {}),
-        )
+        try:
+            with _progress() as show:
+                result = inverse_ising(
+                    data,
+                    method,
+                    arguments.beta,
+                    regularizer=0.0 if method == "plm" else arguments.regularizer,
+                    l1=arguments.l1 if method == "plm" else 0.0,
+                    threads=arguments.threads,
+                    **(van | {"callback": show} if method == "van" else {}),
+                )
+        except ValueError as error:
+            # what one method cannot do, others may: tap without a root, mle of 30 spins
+            values.append({"method": method, "error": str(error)})
+            if len(values) == len(methods) and not results:
+                raise
+            print(f"vanfast inverse: warning: {method} gave nothing: {error}", file=sys.stderr)
+            continue
         seconds = time.perf_counter() - begin
         if not result.converged:
             print(f"vanfast inverse: warning: {method} stopped before it was converged", file=sys.stderr)
         results.append(result)
         rows.append(_row(result, truth, seconds))
+        values.append(rows[-1] | result.to_json())
     if arguments.output:
         hamiltonians.save(results[0].to_hamiltonian(), arguments.output)
     if arguments.plot and truth is not None:
-        from vanfast.plots import couplings_figure
-
         couplings_figure(arguments.plot, {result.method: result.J for result in results}, truth)
     if arguments.json:
-        values = [row | result.to_json() for result, row in zip(results, rows, strict=True)]
         print_json(values[0] if len(values) == 1 else {"results": values})
         return 0
     title = f"{data.num_sites} spins from {arguments.data}, β = {arguments.beta:g}"
@@ -136,19 +161,26 @@ def _row(result: InverseResult, truth: np.ndarray | None, seconds: float) -> dic
     }
 
 
-def _progress() -> Any:
-    """A callback that shows a line on a terminal, once in 50 steps."""
+@contextmanager
+def _progress() -> Iterator[Callable[[OuterStep], None] | None]:
+    """A callback that shows a line on a terminal, once in 50 steps; it is wiped out at the end."""
     if not sys.stderr.isatty():
-        return None
+        yield None
+        return
+    width = 0
 
     def show(step: OuterStep) -> None:
+        nonlocal width
         if step.step % 50 == 0:
-            print(
-                f"\rstep {step.step}: moments differ by {step.difference:.2e} ± {step.noise:.1e}, "
-                f"{100 * step.ess:.0f} % effective samples ",
-                end="",
-                file=sys.stderr,
-                flush=True,
+            line = (
+                f"step {step.step}: moments differ by {step.difference:.2e} ± {step.noise:.1e}, "
+                f"{100 * step.ess:.0f} % effective samples"
             )
+            print("\r" + line.ljust(width), end="", file=sys.stderr, flush=True)
+            width = len(line)
 
-    return show
+    try:
+        yield show
+    finally:
+        if width:
+            print("\r" + " " * width + "\r", end="", file=sys.stderr, flush=True)

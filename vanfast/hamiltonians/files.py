@@ -10,6 +10,7 @@ rudy    As in the Gset collection: a first line `n m`, then m lines `i j w` (or 
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
@@ -79,9 +80,10 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
     """Writes the couplings and fields of any Hamiltonian so that load(path) gives the same energies.
 
     `.npz` holds edges, couplings, h, num_sites and shape; any other ending gives text `i j J`, sites from 0, with
-    numbers that read back to the same bits.
+    numbers that read back to the same bits. Raises ValueError for `.npy`, which has no place for fields.
     """
     name = fspath(path)
+    check_ending(name)
     if Path(name).suffix == ".npz":
         with replacing(Path(name)) as temporary, open(temporary, "wb") as archive:
             np.savez(
@@ -102,12 +104,18 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
         file.writelines(f"{i} {h!r}\n" for i, h in enumerate(ham.fields.tolist()) if h)
 
 
+def check_ending(path: str | PathLike[str]) -> None:
+    """ValueError for a name that `load` would not read back what `save` wrote from."""
+    if Path(path).suffix == ".npy":
+        raise ValueError(f"couplings and fields are written as .npz or as text, not as .npy: {fspath(path)}")
+
+
 def _load_arrays(name: str, format: str, index_base: int, num_sites: int | None, sign: int, shape: Any) -> Pairwise:
     try:
         with np.errstate(all="ignore"):
             content = np.load(name, allow_pickle=False)
         arrays = {"J": content} if isinstance(content, np.ndarray) else {key: content[key] for key in content.files}
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{name}: expected a numpy .{format} file of plain arrays: {error}") from None
     if {"format", "data", "shape"} <= arrays.keys():
         arrays = {"J": _load_sparse(name)}

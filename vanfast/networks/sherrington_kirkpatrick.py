@@ -38,6 +38,7 @@ STARTS = ("physics", "small")
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 LINEAR = 8.0  # B of the nestings above
 CHUNK = 1 << 21  # fields u_il that are held at once
+MOST_NESTINGS = 31  # what the engines have room for
 KEPT = 1 << 24  # values that autograd may keep; beyond, chunks are evaluated once more in the backward pass
 
 
@@ -47,7 +48,7 @@ class SK(Network):
     Args:
         ham: any Hamiltonian; its pairs are held as a dense matrix.
         beta: inverse temperature of the physics start.
-        k: nestings beyond the first, 0 for the replica-symmetric form.
+        k: nestings beyond the first, 0 for the replica-symmetric form, at most 31.
         start: "physics", the star of section "Physics start" above: exact for the last two sites; or "small", the
             paper's: all parameters ~ Normal(0, 1/N), by `seed` or torch's global generator.
         z2: symmetrise under the flip of all spins; needs a Hamiltonian without fields.
@@ -82,6 +83,8 @@ class SK(Network):
     ) -> None:
         super().__init__((as_hamiltonian(ham).num_sites,), flag("z2", z2))
         self.ham, self.beta, self.k = ham, as_beta(beta), integer("k", k, 0)
+        if self.k > MOST_NESTINGS:
+            raise ValueError(f"k = {self.k} must be at most {MOST_NESTINGS}")
         if start not in STARTS:
             raise ValueError(f"start = {start!r} must be one of {', '.join(map(repr, STARTS))}")
         self.start, self.sparse = start, flag("sparse", sparse)

@@ -219,7 +219,7 @@ class _Trainer(Trainer[Run, StepRecord]):
         beta = settings.beta_at(step)
         if settings.anneal is not None:  # the first beta is 0, where nothing can be
             self.run.net.follow(beta or settings.beta_at(step + 1))
-        elif inside == 0 and rung > 0:
+        elif inside == 0:
             self.run.net.follow(beta)
         return beta, settings.learning_rate * self.schedule.factor(step, settings.total_steps)
 

@@ -1,5 +1,7 @@
 """What data may be: arrays, counts, moments, files; and what is said about data that have no answer."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from tests.training.inverse.conftest import exact_moments, random_system
 from vanfast.errors import FileFormatError
 from vanfast.training import Moments, inverse_ising
 from vanfast.training.data import as_samples
+from vanfast.training.data.samples import CHUNK
 from vanfast.training.inverse import load_data
+from vanfast.training.inverse.pseudo_likelihood import pseudo_likelihood
 
 SPINS = np.array([[1, -1, 1], [1, 1, -1], [-1, -1, 1], [1, 1, 1], [-1, 1, -1]], dtype=np.int8)
 
@@ -22,6 +26,19 @@ def test_moments_are_weighted_averages():
     np.testing.assert_allclose(moments.correlation, (SPINS * weights[:, None]).T @ SPINS, atol=1e-15)
     m = moments.magnetization
     np.testing.assert_allclose(moments.connected, moments.correlation - np.outer(m, m))
+
+
+def test_wide_samples_are_widened_a_few_at_a_time(monkeypatch):
+    samples = as_samples(np.random.default_rng(0).choice(np.array([-1, 1], dtype=np.int8), size=(30_000, 300)))
+    for work in (samples.moments, lambda: pseudo_likelihood(samples, 0.01, max_steps=1)):
+        tracemalloc.start()
+        work()
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 2 * samples.spins.nbytes + 20 * 8 * CHUNK  # in float64 they take 8 times their bytes
+    whole = samples.moments()
+    monkeypatch.setattr("vanfast.training.data.samples.CHUNK", 300 * 7)
+    np.testing.assert_allclose(samples.moments().correlation, whole.correlation, atol=1e-13)
 
 
 def test_equal_samples_are_merged():
@@ -59,6 +76,33 @@ def test_files_give_the_same_couplings(tmp_path, counts_file, three_spins):
         np.testing.assert_array_equal(load_data(tmp_path / name).spins, rows)
 
 
+def test_arrays_in_hdf5(tmp_path, three_spins):
+    h5py = pytest.importorskip("h5py")
+    spins, counts = three_spins
+    moments = as_samples(spins, counts).moments()
+
+    def write(name, **arrays):
+        with h5py.File(tmp_path / name, "w") as file:
+            for key, value in arrays.items():
+                file[key] = value
+        return tmp_path / name
+
+    found = load_data(write("a.h5", spins=(spins + 1) // 2, counts=counts))
+    np.testing.assert_array_equal(found.spins, spins)
+    np.testing.assert_array_equal(found.counts, counts)
+    np.testing.assert_array_equal(load_data(write("b.h5", spins=spins)).counts, np.ones(8))
+    read = load_data(write("m.h5", magnetization=moments.magnetization, correlation=moments.correlation))
+    np.testing.assert_array_equal(read.correlation, moments.correlation)
+    with h5py.File(tmp_path / "g.h5", "w") as file:
+        file.create_group("spins")
+        file["other"] = 1
+    with pytest.raises(FileFormatError, match=r"g\.h5: expected spins .* found other"):
+        load_data(tmp_path / "g.h5")
+    (tmp_path / "c.h5").write_bytes((tmp_path / "b.h5").read_bytes()[:100])
+    with pytest.raises(FileFormatError, match=r"c\.h5: damaged"):
+        load_data(tmp_path / "c.h5")
+
+
 @pytest.mark.parametrize("ending", ["npz", "h5"])
 def test_sample_sets_of_the_package(tmp_path, ending):
     if ending == "h5":
@@ -91,6 +135,11 @@ def test_bad_text(tmp_path, content, message):
     assert str(path) in str(caught.value)
 
 
+def test_a_byte_order_mark_is_skipped(tmp_path):
+    (tmp_path / "bom.txt").write_bytes(b"\xef\xbb\xbf1 -1\r\n-1 -1\r\n")
+    np.testing.assert_array_equal(load_data(tmp_path / "bom.txt").spins, [[1, -1], [-1, -1]])
+
+
 def test_other_bad_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="no file"):
         inverse_ising(tmp_path / "none.npz")
@@ -103,6 +152,13 @@ def test_other_bad_files(tmp_path):
     (tmp_path / "c.npz").write_bytes((tmp_path / "a.npz").read_bytes()[:40])
     with pytest.raises(FileFormatError, match=r"c\.npz"):
         load_data(tmp_path / "c.npz")
+    np.savez_compressed(tmp_path / "e.npz", spins=np.random.default_rng(0).choice([-1, 1], size=(500, 8)))
+    damaged = bytearray((tmp_path / "e.npz").read_bytes())
+    damaged[200:210] = bytes(10)
+    (tmp_path / "e.npz").write_bytes(damaged)
+    for read in (load_data, vf.store.load_samples, vf.hamiltonians.load):
+        with pytest.raises(FileFormatError, match=r"e\.npz"):
+            read(tmp_path / "e.npz")
     np.save(tmp_path / "d.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(FileFormatError, match=r"d\.npy"):
         load_data(tmp_path / "d.npy")

@@ -1,6 +1,7 @@
 """`vanfast inverse`: values, files, figures, and complaints that leave nothing behind."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -77,12 +78,15 @@ def test_scatter_plot(capsys, counts_file, tmp_path):
         (["--method", "mle", "--truth", "{tmp}/none.txt"], "none.txt"),
         (["--method", "mle", "--l1", "0.1"], "--l1 belongs to --method plm"),
         (["--method", "plm", "--regularizer", "0.1"], "--regularizer fits no method but"),
+        (["--method", "mle", "-o", "{tmp}/out.npy"], "not as .npy"),
+        (["--method", "mle", "-o", "{tmp}"], "is a directory"),
+        (["{tmp}/none.txt", "--moment-batch", "20"], "moment_batch must be a multiple of 8, got 20"),
     ],
 )
 def test_complaints_leave_nothing_behind(capsys, counts_file, tmp_path, words, message):
     before = sorted(tmp_path.iterdir())
     words = [word.format(tmp=tmp_path, data=counts_file) for word in words]
-    code, out, err = call(capsys, counts_file, *words)
+    code, out, err = call(capsys, *([] if "none.txt" in words[0] else [counts_file]), *words)
     assert code == 2
     assert out == ""
     assert err.count("\n") == 1
@@ -107,3 +111,43 @@ def test_the_truth_must_fit(capsys, counts_file, tmp_path):
     code, _, err = call(capsys, counts_file, "--method", "mle", "--truth", truth)
     assert code == 2
     assert "truth.txt" in err
+
+
+def test_methods_without_an_answer_do_not_take_the_others_along(capsys, tmp_path):
+    data, out = tmp_path / "data.npz", tmp_path / "out.txt"
+    spins = np.random.default_rng(0).choice([-1, 1], size=(300, 21))
+    np.savez(data, spins=spins)
+    code, text, err = call(capsys, data, "--method", "nmf", "mle", "bethe", "--json")
+    results = json.loads(text)["results"]
+    assert code == 0
+    assert [result["method"] for result in results] == ["nmf", "mle", "bethe"]
+    assert results[1]["error"] == "method 'mle' enumerates at most 20 spins, the data have 21; use 'plm' or 'van'"
+    np.testing.assert_allclose(results[2]["J"], vf.training.inverse_ising(spins, "bethe").J)
+    assert err == f"vanfast inverse: warning: mle gave nothing: {results[1]['error']}\n"
+    code, text, _ = call(capsys, data, "--method", "nmf", "mle")
+    assert (code, "nmf" in text, "mle" in text) == (0, True, False)
+    for methods in (["mle"], ["mle", "mle"]):
+        code, text, err = call(capsys, data, "--method", *methods)
+        assert (code, text, "21" in err.splitlines()[-1]) == (2, "", True)
+    assert call(capsys, data, "--method", "mle", "-o", out)[0] == 2
+    assert not out.exists()
+
+
+def test_a_figure_that_cannot_be_drawn_is_told_before_the_work(capsys, counts_file, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("vanfast.cli.inverse.load_data", lambda path: pytest.fail("read the data"))
+    code, out, err = call(capsys, counts_file, "--method", "mle", "--truth", "t", "--plot", tmp_path / "p.png")
+    assert (code, out, "needs matplotlib" in err) == (1, "", True)
+
+
+def test_the_line_on_a_terminal_is_wiped_out(capsys, counts_file, monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    options = ("--max-steps", 51, "--batch", 50, "--moment-batch", 80)
+    code, out, err = call(capsys, counts_file, *options)
+    lines = err.split("\r")
+    assert code == 0
+    assert lines[1].startswith("step 0: moments differ by")
+    assert lines[2].startswith("step 50: ")
+    assert lines[3].isspace()
+    assert len(lines[3]) == len(lines[2].rstrip())
+    assert out.startswith("3 spins")

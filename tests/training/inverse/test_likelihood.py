@@ -7,6 +7,8 @@ import vanfast as vf
 from tests.training.inverse.conftest import exact_moments, random_system
 from vanfast.training import Moments, inverse_ising
 from vanfast.training.inverse.maximum_likelihood import log_likelihood, walsh_hadamard
+from vanfast.training.inverse.moments import as_samples
+from vanfast.training.inverse.pseudo_likelihood import pseudo_likelihood
 from vanfast.training.inverse.quasi_newton import minimise
 
 
@@ -118,7 +120,18 @@ def test_maxima_at_infinity_are_refused():
     with pytest.raises(ValueError, match="no finite maximum"):
         inverse_ising(spins, "plm")
     assert np.isfinite(inverse_ising(spins, "mle", regularizer=0.05).J).all()
-    assert np.isfinite(inverse_ising(spins, "plm", l1=0.02).J).all()
+    for l1 in (0.02, 1e-4, 1e-6):
+        found = inverse_ising(spins, "plm", l1=l1)
+        assert found.converged
+        assert len(found.history) < 50
+        assert np.isfinite(found.J).all()
+
+
+def test_plm_that_runs_out_of_steps_is_not_taken_for_a_maximum_at_infinity():
+    samples = as_samples(np.random.default_rng(0).choice([-1, 1], size=(400, 30)))
+    _, _, history, converged = pseudo_likelihood(samples, max_steps=2)
+    assert (len(history), converged) == (3, False)
+    assert pseudo_likelihood(samples)[3]
 
 
 def test_limits():

@@ -97,9 +97,11 @@ def test_it_stops_by_the_tolerance_and_says_when_it_did_not():
     assert len(coarse.history) < 500
     assert len(fine.history) == QUICK["max_steps"]
     assert coarse.converged
-    short = inverse_ising(moments, "van", **{**QUICK, "max_steps": 5})
-    assert not short.converged
-    assert [step.step for step in short.history] == list(range(5))
+    for steps in (1, 5):
+        short = inverse_ising(moments, "van", **{**QUICK, "max_steps": steps})
+        assert not short.converged
+        assert [step.step for step in short.history] == list(range(steps))
+        assert short.history[0].learning_rate == 0.01
 
 
 def test_the_excess_is_what_noise_does_not_explain():
@@ -137,6 +139,8 @@ def test_callback_sees_every_step():
         ({"learning_rate": float("nan")}, "learning_rate must be a finite number > 0"),
         ({"net": vf.networks.Dense(7)}, "net has 7 sites and the data have 5 spins"),
         ({"net": vf.networks.Dense(5, z2=True)}, "net has z2 = True, but the data are magnetised"),
+        ({"net": vf.networks.CurieWeissN(vf.hamiltonians.CurieWeiss(5), 1.0)}, "no parameters to train: CurieWeissN"),
+        ({"method": "nmf", "beta": 1e-320}, "is so small that couplings are beyond float64"),
         ({"method": "nmf", "seed": 3}, "seed belongs to method 'van'"),
         ({"method": "mle", "net": vf.networks.Dense(5)}, "net belongs to method 'van'"),
     ],
@@ -154,6 +158,8 @@ def test_unknown_names_are_refused():
         inverse_ising(Moments(np.zeros(3), np.eye(3)), "magic")
     with pytest.raises(TypeError, match=r"net must be a vanfast.networks.Network, got str"):
         inverse_ising(Moments(np.zeros(3), np.eye(3)), net="dense")
+    with pytest.raises(TypeError, match=r"callback must be a function of an OuterStep, got 3"):
+        inverse_ising(Moments(np.zeros(3), np.eye(3)), callback=3)
 
 
 @pytest.mark.slow

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vanfast.errors import FileFormatError
-from vanfast.store import load_samples
+from vanfast.store import h5py_module, load_samples
 from vanfast.training.data.moments import Moments
 from vanfast.training.data.samples import Samples, as_samples
 
@@ -35,7 +38,7 @@ def load_data(path: str | os.PathLike[str]) -> Samples | Moments:
         head = file.read(8)
     try:
         if head == b"\x89HDF\r\n\x1a\n":
-            return _of_sample_set(path)
+            return _of_h5(path)
         if head[:2] == b"PK":
             return _of_archive(path)
         if head[:6] == b"\x93NUMPY":
@@ -43,20 +46,14 @@ def load_data(path: str | os.PathLike[str]) -> Samples | Moments:
         return _of_text(path)
     except FileFormatError:
         raise
-    except (ValueError, TypeError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path}: {error}") from None
 
 
 def _of_archive(path: Path) -> Samples | Moments:
     with np.load(path, allow_pickle=False) as archive:
-        names = set(archive.files)
-        if "meta" not in names:
-            if {"magnetization", "correlation"} <= names:
-                return Moments(archive["magnetization"], archive["correlation"])
-            if "spins" in names:
-                return as_samples(archive["spins"], archive["counts"] if "counts" in names else None)
-            found = ", ".join(sorted(names)) or "nothing"
-            raise ValueError(f"expected spins (and counts), or magnetization and correlation, found {found}")
+        if "meta" not in archive:
+            return _of_arrays(archive)
     return _of_sample_set(path)
 
 
@@ -65,11 +62,31 @@ def _of_sample_set(path: Path) -> Samples:
     return replace(as_samples(found.spins), shape=found.shape)
 
 
+def _of_h5(path: Path) -> Samples | Moments:
+    h5py = h5py_module()
+    try:
+        with h5py.File(path, "r") as file:
+            if "meta" not in file.attrs:
+                return _of_arrays({name: item for name, item in file.items() if isinstance(item, h5py.Dataset)})
+    except OSError as error:
+        raise ValueError(f"damaged: {error}") from None
+    return _of_sample_set(path)
+
+
+def _of_arrays(arrays: Mapping[str, Any]) -> Samples | Moments:
+    if "magnetization" in arrays and "correlation" in arrays:
+        return Moments(arrays["magnetization"], arrays["correlation"])
+    if "spins" in arrays:
+        return as_samples(arrays["spins"], arrays["counts"] if "counts" in arrays else None)
+    found = ", ".join(sorted(arrays)) or "nothing"
+    raise ValueError(f"expected spins (and counts), or magnetization and correlation, found {found}")
+
+
 def _of_text(path: Path) -> Samples:
     rows: list[list[float]] = []
     counts: list[float] = []
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise ValueError("expected a sample set (.npz, .h5, .npy) or text, found other binary data") from None
     for number, line in enumerate(lines, 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from vanfast.hamiltonians._checks import as_array, finite
 from vanfast.training.data.moments import Moments, refuse
 
-CHUNK = 1 << 16  # samples that are widened to float64 at a time
+CHUNK = 1 << 18  # spins that are widened to float64 at a time: as many as a cache holds
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,12 +33,17 @@ class Samples:
     def __len__(self) -> int:
         return len(self.spins)
 
+    def chunks(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Spins as float64 and counts, of as many samples at a time as CHUNK allows."""
+        size = max(1, CHUNK // self.num_sites)
+        for start in range(0, len(self), size):
+            yield self.spins[start : start + size].astype(np.float64), self.counts[start : start + size]
+
     def moments(self) -> Moments:
         """Averages over the samples."""
         first, second = np.zeros(self.num_sites), np.zeros((self.num_sites, self.num_sites))
-        for start in range(0, len(self), CHUNK):
-            s = self.spins[start : start + CHUNK].astype(np.float64)
-            weighted = s * self.counts[start : start + CHUNK, None]
+        for s, counts in self.chunks():
+            weighted = s * counts[:, None]
             first += weighted.sum(0)
             second += weighted.T @ s
         total = self.counts.sum()

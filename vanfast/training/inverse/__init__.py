@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vanfast.training.data import Moments, Samples, as_data, load_data
 from vanfast.training.data.moments import check_constant, check_singular
 from vanfast.training.inverse import mean_field
@@ -96,6 +98,8 @@ def inverse_ising(
             raise TypeError(f"inverse_ising takes no argument {name!r}; van takes {', '.join(_ONLY_VAN)}")
         if method != "van" and value is not None:
             raise ValueError(f"{name} belongs to method 'van', got it with method {method!r}")
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be a function of an OuterStep, got {callback!r}")
     chosen = VanSettings(**settings, threads=threads) if method == "van" else None
     found = as_data(data, counts)
     samples, moments = (None, found) if isinstance(found, Moments) else (found, found.moments())
@@ -123,7 +127,11 @@ def inverse_ising(
         else:
             K, H = _FORMULAS[method](moments)
             K = (K + K.T) / 2  # rounding apart it is symmetric
-    return InverseResult(K / beta + 0.0, H / beta + 0.0, method, beta, history, converged)
+    with np.errstate(over="ignore"):
+        J, h = K / beta + 0.0, H / beta + 0.0
+    if not (np.isfinite(J).all() and np.isfinite(h).all()):
+        raise ValueError(f"beta = {beta} is so small that couplings are beyond float64")
+    return InverseResult(J, h, method, beta, history, converged)
 
 
 def _number(name: str, value: Any, fits: Callable[[float], bool], allowed: str) -> float:

@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from vanfast.training.data.samples import CHUNK, Samples
+from vanfast.training.data.samples import Samples
 from vanfast.training.inverse.quasi_newton import minimise
 from vanfast.training.inverse.result import OuterStep, symmetric
 
 FARTHEST = 0.01  # step in K or H where the gradient has vanished: a longer one goes on to infinity
+LARGEST = 10.0  # K or H that needs some exp(20) samples
 
 
 def pseudo_likelihood(
@@ -35,9 +36,8 @@ def pseudo_likelihood(
     def function(theta: np.ndarray) -> tuple[float, np.ndarray]:
         K, H = symmetric(theta[n:], n), theta[:n]
         value, fields, pairs = 0.0, np.zeros(n), np.zeros((n, n))
-        for start in range(0, len(samples), CHUNK):
-            s = samples.spins[start : start + CHUNK].astype(np.float64)
-            w = samples.counts[start : start + CHUNK] / total
+        for s, counts in samples.chunks():
+            w = counts / total
             u = s @ K + H
             x = -2 * s * u
             value += float(w @ (np.maximum(x, 0) + np.log(1 + np.exp(-np.abs(x)))).sum(1))  # ln(1 + e^x)
@@ -52,7 +52,8 @@ def pseudo_likelihood(
     m = samples.moments().magnetization
     start = np.concatenate([np.arctanh(m), np.zeros(len(i))])
     theta, converged, reach = minimise(function, start, penalty, tolerance, max_steps, report)
-    if reach > FARTHEST:
+    # A penalty keeps the maximum finite, if on a plateau where steps are long.
+    if not l1 and reach > FARTHEST and (converged or np.abs(theta).max() > LARGEST):
         k = int(np.abs(theta).argmax())
         what = f"field of spin {k}" if k < n else f"coupling of spins {i[k - n]} and {j[k - n]}"
         raise ValueError(

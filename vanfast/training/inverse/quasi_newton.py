@@ -41,7 +41,9 @@ def minimise(
             return x, True, reach
         if count == max_steps:
             break
-        direction[(penalty > 0) & (direction * slope >= 0)] = 0
+        # Only what rests at 0 is kept from moving against its slope: elsewhere the function is smooth, and to do so, as
+        # the paper does, took hundreds of times the steps where the optimum lies on a plateau.
+        direction[(penalty > 0) & (x == 0) & (direction * slope >= 0)] = 0
         orthant = np.where(x == 0, -np.sign(slope), np.sign(x))
         share = 1.0 if steps else min(1.0, 1.0 / float(np.abs(slope).sum()))
         while True:

@@ -100,6 +100,8 @@ class VariationalInverse:
             raise ValueError(f"net has {net.num_sites} sites and the data have {n} spins; they must be equal")
         if net.z2 and self.has_fields:
             raise ValueError("net has z2 = True, but the data are magnetised: take a network without z2")
+        if not any(parameter.requires_grad for parameter in net.parameters()):
+            raise ValueError(f"net has no parameters to train: {type(net).__name__}")
         self.net = net
         parts = [moments.magnetization] if self.has_fields else []
         self.target = torch.tensor(np.concatenate([*parts, moments.correlation[self.pairs]]))
@@ -127,7 +129,7 @@ class VariationalInverse:
     def run(self, callback: Callable[[OuterStep], None] | None = None) -> bool:
         """Goes on until the couplings are found or the steps are used up; tells which."""
         settings = self.settings
-        last, decay_from = settings.max_steps, settings.max_steps // 2
+        last, decay_from = settings.max_steps, max(1, settings.max_steps // 2)  # the first step has no history
         with one_torch_thread(self.sampler.sample_and_keep(1) is not None):
             for step in range(settings.max_steps):
                 if step < decay_from and self.found():
