@@ -85,6 +85,28 @@ def _full() -> list[Target]:
                 cost_ratio=1.3,
             )
         )
+    star = {"prior": "star", "ham": square(16), "beta": BETA}
+    found += [
+        Target(
+            *(
+                "sample star conv 3/64/6 L=16 bf16",
+                "sampling",
+                lambda: vf.networks.PixelCNN(16, 3, 64, 6, z2=False, **star),
+            ),
+            *(lambda: square(16), 16_384, "bf16"),
+            against="sample conv 3/64/6 L=16 bf16",
+            cost_ratio=1.1,
+        ),
+        Target(
+            *(
+                "sample star SK N=100",
+                "sampling",
+                lambda: vf.networks.Dense(100, prior="star", ham=sk(100)(), beta=BETA),
+            ),
+            *(sk(100), 100_000),
+            seconds=1e-3,
+        ),
+    ]
     found.append(Target("energy L=128", "energy", None, lambda: square(128), 131_072, share=0.7))
     return found
 
@@ -107,6 +129,10 @@ def _tiny() -> list[Target]:
             "sample one layer", "sampling", lambda: vf.networks.Dense(6), sk, 16, share=1e9, limit="bf16", products=3
         ),
         Target("sample conv L=5", "sampling", lambda: conv(5), lambda: square(5), 8, against=small, cost_ratio=1e9),
+        Target(
+            *("sample star SK", "sampling", lambda: vf.networks.Dense(6, prior="star", ham=sk(), beta=BETA), sk, 16),
+            seconds=1e9,
+        ),
         Target("energy", "energy", None, lambda: square(6), 16, share=1e9),
     ]
 
@@ -155,11 +181,15 @@ def run_of(target: Target, device: torch.device, backend: str) -> tuple[Callable
 
 
 def naive_seconds(target: Target, device: torch.device) -> float | None:
-    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32."""
+    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32; None for a
+    network with a prior, which that way has not."""
     if target.kind != "sampling" or target.precision != "fp32" or target.network is None:
         return None
+    plan = target.network().to(device).plan()
+    if plan.prior is not None:
+        return None
     with torch.no_grad():
-        return sample_naive(target.network().to(device).plan(), target.batch, sites=5)
+        return sample_naive(plan, target.batch, sites=5)
 
 
 def check(net: vf.networks.Network, precision: str, backend: str) -> None:
