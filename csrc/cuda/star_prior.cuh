@@ -12,10 +12,10 @@
 // add to them count in ln 2 / 2, so that E is a power of 2. Strong pairs are taken one by one, no tail is cut.
 //
 // Instructions of a warp and weak pair of a long row: 24 (counted in SASS of sm_90), and 8 bytes of fields a lane.
-// H200: SK, N = 100, one layer, batch 100,000: 4950 pairs a sample, exponentials alone 0.13 ms; 1.5e5 instructions a tile
-// of 32 samples, 5.9 tiles a scheduler: 0.5 ms predicted. N = 1024, batch 131,072: 6.9e10 pairs, 19 ms of exponentials,
-// 56 ms of instructions, and 550 GB of fields through L2 at 5.5 TB/s: 0.12 s predicted. On a lattice two pairs a site
-// add about 250 cycles of latency to each draw.
+// H200: SK, N = 100, one layer, batch 100,000: 4950 pairs a sample, exponentials alone 0.13 ms; 1.5e5 instructions a
+// tile of 32 samples, 5.9 tiles a scheduler: 0.5 ms predicted. N = 1024, batch 131,072: 6.9e10 pairs, 19 ms of
+// exponentials, 56 ms of instructions, and 550 GB of fields through L2 at 5.5 TB/s: 0.12 s predicted. On a lattice two
+// pairs a site add about 250 cycles of latency to each draw.
 #pragma once
 
 #include "cuda/runtime.cuh"
