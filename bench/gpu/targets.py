@@ -97,6 +97,28 @@ def _full() -> list[Target]:
     mean_field = vf.hamiltonians.CurieWeiss(100)
     build = functools.partial(vf.networks.CurieWeissN, mean_field, 1.2)
     found.append(Target("sample CW_N N=100", "sampling", build, lambda: mean_field, 100_000, seconds=50e-6))
+    star = {"prior": "star", "ham": square(16), "beta": BETA}
+    found += [
+        Target(
+            *(
+                "sample star conv 3/64/6 L=16 bf16",
+                "sampling",
+                lambda: vf.networks.PixelCNN(16, 3, 64, 6, z2=False, **star),
+            ),
+            *(lambda: square(16), 16_384, "bf16"),
+            against="sample conv 3/64/6 L=16 bf16",
+            cost_ratio=1.1,
+        ),
+        Target(
+            *(
+                "sample star SK N=100",
+                "sampling",
+                lambda: vf.networks.Dense(100, prior="star", ham=sk(100)(), beta=BETA),
+            ),
+            *(sk(100), 100_000),
+            seconds=1e-3,
+        ),
+    ]
     found.append(Target("energy L=128", "energy", None, lambda: square(128), 131_072, share=0.7))
     return found
 
@@ -121,6 +143,10 @@ def _tiny() -> list[Target]:
         Target("sample conv L=5", "sampling", lambda: conv(5), lambda: square(5), 8, against=small, cost_ratio=1e9),
         Target("sample SK_1RSB", "sampling", lambda: vf.networks.SK(sk(), 1.0), sk, 16, seconds=1e9),
         Target("sample CW_N", "sampling", lambda: vf.networks.CurieWeissN(mean_field, 1.0), sk, 16, seconds=1e9),
+        Target(
+            *("sample star SK", "sampling", lambda: vf.networks.Dense(6, prior="star", ham=sk(), beta=BETA), sk, 16),
+            seconds=1e9,
+        ),
         Target("energy", "energy", None, lambda: square(6), 16, share=1e9),
     ]
 
@@ -171,12 +197,12 @@ def run_of(target: Target, device: torch.device, backend: str) -> tuple[Callable
 
 
 def naive_seconds(target: Target, device: torch.device) -> float | None:
-    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32; None where
-    that rival has no such network."""
+    """Seconds of the same samples with the whole network once per site in PyTorch on this device, in fp32; None for
+    networks that are no stack of layers, or have a prior: that rival has no such network."""
     if target.kind != "sampling" or target.precision != "fp32" or target.network is None:
         return None
     plan = target.network().to(device).plan()
-    if not isinstance(plan, ConvPlan | MaskedPlan):
+    if not isinstance(plan, ConvPlan | MaskedPlan) or plan.prior is not None:
         return None
     with torch.no_grad():
         return sample_naive(plan, target.batch, sites=5)
