@@ -11,13 +11,14 @@ import torch
 from vanfast.backends.base import Backend
 from vanfast.backends.device import DeviceProgram, Energy, Gradient, Operations
 from vanfast.backends.engines.base import Engine
-from vanfast.networks.plan import ConvPlan, MaskedPlan, MixturePlan, Plan, moved
+from vanfast.networks.plan import ConvPlan, MagnetizationPlan, MaskedPlan, MixturePlan, Plan, PrefixPlan, moved
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
 
 CAPABILITY = (8, 0)  # bf16 and tf32 tensor cores, asynchronous copies
+PLANS = (ConvPlan, MaskedPlan, MixturePlan)  # that there are kernels for
 
 
 def no_gpu() -> str | None:
@@ -30,12 +31,13 @@ def no_gpu() -> str | None:
     return None
 
 
-def refuses_on_gpu(net: Network, precision: str) -> str | None:
-    """What no GPU backend runs."""
-    if net.dtype != torch.float32:
+def refuses_on_gpu(net: Network, precision: str, plans: tuple[type[Plan], ...]) -> str | None:
+    """What a GPU backend with kernels for these plans does not run."""
+    if not issubclass(net.plan_type, plans):
+        return f"it has no kernels for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
+    tables = issubclass(net.plan_type, MagnetizationPlan | PrefixPlan)  # in float64, whatever the parameters are
+    if net.dtype != torch.float32 and not tables:
         return f"its parameters are {net.dtype}; GPU engines compute in float32: net.float(), or another backend"
-    if not issubclass(net.plan_type, ConvPlan | MaskedPlan | MixturePlan):
-        return f"there is no GPU kernel for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
     if net.prior is not None:
         return "GPU kernels do not add a prior to the logits yet: net.cpu() and backend 'cpu' draw from it"
     if precision != "fp32" and not issubclass(net.plan_type, ConvPlan | MaskedPlan):
@@ -82,7 +84,7 @@ class CudaBackend(Backend):
         return None if _cuda.device_count() else f"vanfast._cuda cannot use the GPU: {_cuda.device_error()}"
 
     def refuses(self, net: Network, precision: str) -> str | None:
-        return refuses_on_gpu(net, precision)
+        return refuses_on_gpu(net, precision, PLANS)
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> DeviceProgram:
         if isa is not None:

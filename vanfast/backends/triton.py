@@ -11,11 +11,22 @@ from vanfast.backends.base import Backend
 from vanfast.backends.cuda import device_for, interpreted, no_gpu, refuses_on_gpu, triton_gradient
 from vanfast.backends.device import DeviceProgram, Energy, Operations
 from vanfast.backends.engines.base import Engine
-from vanfast.networks.plan import ConvPlan, MaskedPlan, Plan, moved
+from vanfast.networks.plan import (
+    ConvPlan,
+    MagnetizationPlan,
+    MaskedPlan,
+    MixturePlan,
+    NestPlan,
+    Plan,
+    PrefixPlan,
+    moved,
+)
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
+
+PLANS = (ConvPlan, MaskedPlan, MixturePlan, NestPlan, MagnetizationPlan, PrefixPlan)  # that there are kernels for
 
 
 class TritonBackend(Backend):
@@ -29,7 +40,7 @@ class TritonBackend(Backend):
         return None if interpreted() else no_gpu()
 
     def refuses(self, net: Network, precision: str) -> str | None:
-        return refuses_on_gpu(net, precision)
+        return refuses_on_gpu(net, precision, PLANS)
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> DeviceProgram:
         if isa is not None:
@@ -57,6 +68,14 @@ def _engine(plan: Plan, precision: str, device: torch.device) -> Engine:
         from vanfast.backends.engines.triton_masked import TritonMasked
 
         return TritonMasked(plan, precision, device)
+    if isinstance(plan, NestPlan):
+        from vanfast.backends.engines.triton_nest import TritonNest
+
+        return TritonNest(plan, device)
+    if isinstance(plan, MagnetizationPlan | PrefixPlan):
+        from vanfast.backends.engines.triton_table import TritonTable
+
+        return TritonTable(plan, device)
     from vanfast.backends.engines.triton_mixture import TritonMixture
 
     return TritonMixture(plan, device)

@@ -92,6 +92,7 @@ class SK(Network):
         if dtype is not None and dtype not in DTYPES.values():
             raise ValueError(f"dtype = {dtype} must be torch.float32, torch.float64 or None")
         self._made_in = dtype or torch.get_default_dtype()
+        self._placed: dict[torch.device, tuple[Tensor, Tensor]] = {}
         values = self._physics() if start == "physics" else self._small(seed)
         for name, value in values.items():
             setattr(self, name, nn.Parameter(value.to(self._made_in)))
@@ -105,6 +106,14 @@ class SK(Network):
         open_ = frontier(self.ham) if self.sparse else np.triu(np.ones((N, N), dtype=bool), 1)
         i, l = np.nonzero(open_)
         return torch.from_numpy(i.copy()), torch.from_numpy(l.copy())
+
+    def _pairs_on(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The same on a device, moved there once: a step that a GPU captures may not wait for a copy."""
+        if device not in self._placed:
+            i, l = self._pairs
+            with torch.inference_mode(False):  # a caller's mode is not to shape what is kept for others
+                self._placed[device] = i.to(device), l.to(device)
+        return self._placed[device]
 
     @cached_property
     def _exact_couplings(self) -> Tensor:
@@ -187,7 +196,7 @@ class SK(Network):
         x, J = spins.to(self.dtype), self.couplings()
         B, N = x.shape
         logits = self.bias + self.direct * (x @ J.triu(1))
-        i, l = (index.to(x.device) for index in self._pairs)
+        i, l = self._pairs_on(x.device)
         rows = max(1, CHUNK // max(1, B * N))
         first = [int(p) for p in torch.searchsorted(i, torch.arange(0, N + rows, rows, device=i.device))]
         keep = not torch.is_grad_enabled() or B * len(i) * (2 * self.k + 3) * 2 <= KEPT
@@ -201,7 +210,7 @@ class SK(Network):
         return logits
 
     def plan(self) -> NestPlan:
-        i, l = (index.to(self.device) for index in self._pairs)
+        i, l = self._pairs_on(self.device)
         weight, shift = (value.new_zeros((self.num_sites, self.num_sites, *value.shape[1:])) for value in self._nested)
         weight[i, l], shift[i, l] = self.weight.detach(), self.shift.detach()
         return NestPlan(
@@ -222,7 +231,7 @@ class SK(Network):
         if len(gradients) != 1 or not isinstance(gradients[0], NestGradient):
             raise ValueError(f"gradients must hold one NestGradient, got {[type(g).__name__ for g in gradients]}")
         gradient = gradients[0]
-        i, l = (index.to(gradient.weight.device) for index in self._pairs)
+        i, l = self._pairs_on(gradient.weight.device)
         add_to_grad(self.bias, gradient.bias)
         add_to_grad(self.direct, gradient.direct)
         add_to_grad(self.weight, gradient.weight[i, l])
