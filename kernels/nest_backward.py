@@ -24,7 +24,7 @@ import triton.language as tl
 from torch import Tensor
 
 from vanfast.kernels._dot import check, check_device
-from vanfast.kernels.nest import check_nest, column, fields_before, log1p_of_unit
+from vanfast.kernels.nest import check_nest, couplings_of, fields_before, log1p_of_unit, spins_of
 
 BLOCK_L = 16  # later sites of a program
 BLOCK_B = 32  # samples at a time
@@ -61,11 +61,13 @@ def nest_backward_kernel(
     for chunk in range(i_share * share, last_chunk):
         o_b = chunk * BLOCK_B + tl.arange(0, BLOCK_B)
         m_b = o_b < count
-        u = fields_before(p_couplings, p_x, end - 1, o_l, o_b, m_l, m_b, count, sites, BLOCK_B, BLOCK_L)
+        fields, first = fields_before(p_couplings, p_x, end - 1, o_l, o_b, m_l, m_b, count, sites, BLOCK_B, BLOCK_L)
         du = tl.zeros((BLOCK_B, BLOCK_L), tl.float32)
         for back in range(0, end - begin):
             i = end - 1 - back
             later = m_l & (o_l > i)
+            # Exactly 0 before the first coupled spin: Adam makes steps of whatever rounding leaves.
+            u = tl.where((first < i)[None, :], fields, 0.0)
             g = tl.load(p_grad + tl.cast(i, tl.int64) * count + o_b, mask=m_b, other=0.0)[:, None]
             if i >= first_l:
                 add_to(p_out_direct + o_l, tl.sum(g * u, 0), m_l & (o_l == i))
@@ -96,11 +98,11 @@ def nest_backward_kernel(
                 if COUPLINGS:
                     du += delta
                 p_to += (2 * LEVELS + 1) * sites
+            x = spins_of(p_x, i - 1, o_b, m_b, count, sites)[:, None]
             if COUPLINGS:
-                x = tl.load(p_x + tl.cast(i - 1, tl.int64) * count + o_b, mask=m_b & (i > 0), other=0).to(tl.float32)
                 o_j = i_share * pairs + tl.cast(i - 1, tl.int64) * sites + o_l
-                add_to(p_out_couplings + o_j, tl.sum(du * x[:, None], 0), m_l & (o_l >= i) & (i > 0))
-            u -= column(p_couplings, p_x, i - 1, o_l, o_b, m_l, m_b, count, sites)
+                add_to(p_out_couplings + o_j, tl.sum(du * x, 0), m_l & (o_l >= i) & (i > 0))
+            fields -= x * couplings_of(p_couplings, i - 1, o_l, m_l, sites)[None, :]
         tl.debug_barrier()  # the next samples are added to what these gave
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import numpy as np
 import torch
 
 import vanfast as vf
@@ -20,12 +21,34 @@ NETWORKS = {
     "mixture": lambda: vf.networks.BernoulliMixture(8, components=3, z2=True, seed=7),
     "factorised": lambda: vf.networks.Factorised(5, seed=8),
 }
+H2ARNN = {
+    "sk": lambda: vf.networks.SK(with_fields(9), 0.8),
+    "sk z2": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(6, seed=2), 0.9, k=0, z2=True),
+    "sk couplings": lambda: vf.networks.SK(with_fields(5), 0.8, k=2, start="small", learn_couplings=True, seed=3),
+    "sk sparse": lambda: vf.networks.SK(
+        vf.hamiltonians.EdwardsAnderson((3, 3), seed=2, boundary="open"), 0.7, sparse=True
+    ),
+    "magnetisation": lambda: vf.networks.CurieWeissInf(9, beta=1.4),
+    "fixed magnetisation": lambda: vf.networks.CurieWeissN(vf.hamiltonians.CurieWeiss(11, h=0.1), 1.2),
+    "fixed prefix": lambda: vf.networks.ExactH2(with_fields(7), 1.1),
+}
 MIXTURES = ("mixture", "factorised")
 SEED = 2**63 + 5
 
 
+def with_fields(N: int) -> Hamiltonian:
+    rng = np.random.default_rng(N)
+    J = np.triu(rng.normal(0, N**-0.5, (N, N)), 1)
+    return vf.hamiltonians.Pairwise(J + J.T, rng.normal(0, 0.5, N))
+
+
+def build(name: str) -> Network:
+    net: Network = (NETWORKS | H2ARNN)[name]()
+    return net
+
+
 def network(name: str, device: torch.device) -> Network:
-    net: Network = NETWORKS[name]()
+    net = build(name)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -77,7 +100,7 @@ def check_gradient(backend: str, name: str, device: torch.device) -> None:
     net.zero_grad()
     net.add_gradient(kept.gradient(weight))
     ours = [parameter.grad.double().cpu() for parameter in net.parameters()]
-    double = NETWORKS[name]().double()
+    double = build(name).double()
     double.load_state_dict({key: value.double().cpu() for key, value in net.state_dict().items()})
     (weight.cpu() * double.log_prob(kept.spins.cpu())).sum().backward()
     for gradient, parameter in zip(ours, double.parameters(), strict=True):

@@ -1,7 +1,7 @@
 """What is compiled ahead: every kernel of kernels/ with the constants of the networks that matter.
 
 Convolutions are those of conv 3/64/6 at L = 16, masked layers those of dense 6/2 (512 units) and of one layer at
-N = 1024, nests those of SK_RS, SK_1RSB and SK_2RSB (k = 0, 1, 2) at N = 100.
+N = 1024, nests those of SK_1RSB and SK_2RSB (k = 1, 2) at N = 100.
 """
 
 from __future__ import annotations
@@ -155,33 +155,32 @@ def sampling_cases() -> dict[str, Case]:
 
 
 def nest_cases() -> dict[str, Case]:
-    cpu, N, found = torch.device("cpu"), 100, {}
+    N, found = 100, {}
     spins, grad, couplings, vector = meta(BATCH, N, dtype=torch.int8), meta(BATCH, N), meta(N, N), meta(N)
-    system = hamiltonians.SherringtonKirkpatrick(N)
-    for k in (0, 1, 2):
-        pairs, net = (meta(N, N, 2, k + 2), meta(N, N, 2, k + 1)), lambda k=k: SK(system, 1.0, k=k)
-        call = lambda pairs=pairs: nest(spins, *pairs, couplings, vector, vector)  # noqa: E731  bound to this turn of the loop
-        found[f"nest {k}"] = Case(call, "nest_kernel", None)
+    for k in (1, 2):
+        pairs = meta(N, N, 2, k + 2), meta(N, N, 2, k + 1)
         for learnt in (False, True):
-            call = lambda pairs=pairs, learnt=learnt: nest_backward(grad, spins, *pairs, couplings, vector, learnt)  # noqa: E731
+            call = lambda pairs=pairs, learnt=learnt: nest_backward(grad, spins, *pairs, couplings, vector, learnt)  # noqa: E731  bound to this turn of the loop
             found[f"nest backward{' couplings' * learnt} {k}"] = Case(call, "nest_backward_kernel", None)
-        call = lambda net=net: TritonNest(net().plan(), cpu).draw(64, 0, 0)  # noqa: E731  bound to this turn of the loop
-        found[f"nest scan {k}"] = Case(call, "nest_scan_kernel", None)
+    pairs = meta(N, N, 2, 3), meta(N, N, 2, 2)
+    found["nest 1"] = Case(lambda: nest(spins, *pairs, couplings, vector, vector), "nest_kernel", None)
+    net = SK(hamiltonians.SherringtonKirkpatrick(N), 1.0, k=1)
+    found["nest scan 1"] = Case(
+        lambda: TritonNest(net.plan(), torch.device("cpu")).draw(64, 0, 0), "nest_scan_kernel", None
+    )
     return found
 
 
 def table_cases() -> dict[str, Case]:
     cpu, spins, grad = torch.device("cpu"), meta(BATCH, 100, dtype=torch.int8), meta(BATCH, 100)
-    nets = {
-        "magnetisation": lambda: CurieWeissN(hamiltonians.CurieWeiss(100), 1.0),
-        "prefix": lambda: ExactH2(hamiltonians.SherringtonKirkpatrick(10), 1.0),
+    by_magnetisation = CurieWeissN(hamiltonians.CurieWeiss(100), 1.0)
+    by_prefix = ExactH2(hamiltonians.SherringtonKirkpatrick(10), 1.0)
+    calls = {
+        "magnetisation scan": lambda: TritonTable(by_magnetisation.plan(), cpu).draw(64, 0, 0, keep=True),
+        "prefix scan": lambda: TritonTable(by_prefix.plan(), cpu).draw(64, 0, 0),
     }
-    found = {"table gradient": Case(lambda: table_gradient(grad, spins), "table_gradient_kernel", None)}
-    for name, net in nets.items():
-        for keep in (False, True):
-            call = lambda net=net, keep=keep: TritonTable(net().plan(), cpu).draw(64, 0, 0, keep=keep)  # noqa: E731
-            found[f"{name} scan{' kept' * keep}"] = Case(call, "table_scan_kernel", None)
-    return found
+    found = {name: Case(call, "table_scan_kernel", None) for name, call in calls.items()}
+    return found | {"table gradient": Case(lambda: table_gradient(grad, spins), "table_gradient_kernel", None)}
 
 
 def other_cases() -> dict[str, Case]:

@@ -10,6 +10,7 @@ from vanfast.backends import cuda
 from vanfast.training.graphed import device_program
 
 TRAINED = ("conv z2", "residual z2", "one layer", "made")
+NEW = ("sk z2", "sk couplings", "magnetisation")  # TRAINED of the backend triton alone
 
 
 @pytest.fixture
@@ -25,12 +26,12 @@ def backend(request, device, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("name", battery.NETWORKS)
+@pytest.mark.parametrize("name", [*battery.NETWORKS, *battery.H2ARNN])
 def test_batches_are_the_reference_s(device, name):
     battery.check_batches("triton", name, device, count=18)
 
 
-@pytest.mark.parametrize("name", ["residual z2", "made", "mixture"])
+@pytest.mark.parametrize("name", ["residual z2", "made", "mixture", "sk couplings", "fixed prefix"])
 def test_probabilities_sum_to_one(device, name):
     battery.check_exact_sum("triton", name, device)
 
@@ -48,6 +49,26 @@ def test_training_steps_are_those_of_the_cpu(backend, device, name):
     battery.check_training(backend, name, device)
 
 
+@pytest.mark.parametrize("name", NEW)
+def test_h2arnn_networks_train_as_on_the_cpu(device, name):
+    net = battery.network(name, device)
+    assert device_program(vf.Sampler(net, battery.system(net), backend="triton")) is not None
+    battery.check_gradient("triton", name, device)
+    battery.check_training("triton", name, device)
+
+
+def test_what_has_no_parameters_or_no_rounding(device):
+    assert vf.Sampler(battery.network("fixed prefix", device), backend="triton").sample_and_keep(3) is None
+    for name in battery.H2ARNN:
+        with pytest.raises(ValueError, match="no matrix products that could be rounded to bf16"):
+            vf.Sampler(battery.network(name, device), backend="triton", precision="bf16")
+    double = battery.network("sk", device).double()
+    with pytest.raises(ValueError, match="float64; GPU engines compute in float32"):
+        vf.Sampler(double, backend="triton")
+    table = battery.network("fixed prefix", device).double()  # tables are float64 anyway
+    assert len(vf.Sampler(table, backend="triton").sample(3)) == 3
+
+
 @pytest.mark.gpu
 def test_a_network_on_a_gpu_stays_there(device):
     net = battery.network("made", device)
@@ -56,13 +77,23 @@ def test_a_network_on_a_gpu_stays_there(device):
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("name", NEW)
+def test_replayed_steps_of_h2arnn_networks_equal_uncaptured_ones(device, name, monkeypatch):
+    check_replay("triton", name, device, "fp32", monkeypatch)
+
+
+@pytest.mark.gpu
 @pytest.mark.parametrize("precision", vf.backends.PRECISIONS)
 def test_replayed_steps_equal_uncaptured_ones(backend, device, precision, monkeypatch):
+    check_replay(backend, "dense z2", device, precision, monkeypatch)
+
+
+def check_replay(backend, name, device, precision, monkeypatch):
     """A captured graph gives the bytes that the launches give one by one."""
     from vanfast.training.graphed import GraphedStep
 
     def train():
-        net = battery.network("dense z2", device)
+        net = battery.network(name, device)
         options = {"steps": 70, "batch": 64, "seed": 1, "precision": precision, "progress": False}
         run = vf.train(net, battery.system(net), 0.4, backend=backend, anneal=0.9, **options)
         return [record.loss for record in run.history], [p.detach().clone() for p in net.parameters()]
