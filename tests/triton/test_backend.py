@@ -1,5 +1,7 @@
 """The backend "triton" through the public interface, and training on both GPU backends (the gradients are Triton's)."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -7,6 +9,9 @@ import vanfast as vf
 from tests import gpu_battery as battery
 from tests.cuda import emulated
 from vanfast.backends import cuda
+from vanfast.backends.engines.triton_nest import TritonNest
+from vanfast.backends.engines.triton_table import TritonTable
+from vanfast.networks.plan import LayerGradient, NestGradient
 from vanfast.training.graphed import device_program
 
 TRAINED = ("conv z2", "residual z2", "one layer", "made")
@@ -55,6 +60,23 @@ def test_h2arnn_networks_train_as_on_the_cpu(device, name):
     assert device_program(vf.Sampler(net, battery.system(net), backend="triton")) is not None
     battery.check_gradient("triton", name, device)
     battery.check_training("triton", name, device)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_packing_and_gradients_look_at_no_values(name):
+    """On a GPU that would wait for it, which a captured step may not: here tensors have no values."""
+    there = torch.device("meta")
+    net = battery.network(name, there)
+    plan = net.plan()
+    engine = (TritonTable if name == "magnetisation" else TritonNest)(plan, there)
+    engine.load(plan)
+    if name == "magnetisation":
+        found = LayerGradient(torch.empty_like(plan.logits))
+    else:
+        names = [field.name for field in dataclasses.fields(NestGradient)]
+        found = NestGradient(**{name: torch.empty_like(getattr(plan, name)) for name in names})
+    net.add_gradient([found])
+    assert all(parameter.grad.shape == parameter.shape for parameter in net.parameters())
 
 
 def test_what_has_no_parameters_or_no_rounding(device):
