@@ -5,8 +5,9 @@ drawn last, one fused multiply-add while they are in registers, and both branche
 
 Grid: one program for each TILE consecutive samples, which lie in lanes; blocks of BLOCK_L later sites, [BLOCK_L, TILE].
 Data: the fields, float32 [N, count], lie in global memory, 128 bytes of a row for a program: 13 KB at N = 100, in the
-multiprocessor's cache. Parameters come through the caches, BLOCK_L to a load. A block is passed over where no read-out
-and no coupling of it is in use (`used`), which networks with few couplings have many of. The logit goes through global
+multiprocessor's cache. Parameters come through the caches, those of a pair together, at one address for all lanes. A
+block is passed over where no read-out and no coupling of it is in use (`used`), which networks with few couplings have
+many of. The logit goes through global
 memory, where it is wanted anyway, so that a thread draws for one sample; what one thread writes others read after
 tl.debug_barrier().
 Random: the word of stream 0, site i, sample first + step[0] + row. ln q is `log_prob` of the logits.
