@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 
 import vanfast as vf
@@ -30,16 +31,19 @@ PRIORS = {
     ),
 }
 NETWORKS |= PRIORS
-MIXTURES = ("mixture", "factorised")
 H2ARNN = {
-    "sk": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(9, seed=9), 0.7, k=0),
-    "sk 1rsb z2": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(7, seed=9), 0.7, k=1, z2=True),
-    "sk sparse": lambda: vf.networks.SK(vf.hamiltonians.IsingSquare(shape=(4, 3)), 0.4, sparse=True),
-    "cw_n": lambda: vf.networks.CurieWeissN(vf.hamiltonians.CurieWeiss(10, h=0.1), 1.2),
-    "cw_inf": lambda: vf.networks.CurieWeissInf(8, beta=1.3),
+    "sk": lambda: vf.networks.SK(with_fields(9), 0.8),
+    "sk z2": lambda: vf.networks.SK(vf.hamiltonians.SherringtonKirkpatrick(6, seed=2), 0.9, k=0, z2=True),
+    "sk couplings": lambda: vf.networks.SK(with_fields(5), 0.8, k=2, start="small", learn_couplings=True, seed=3),
+    "sk sparse": lambda: vf.networks.SK(
+        vf.hamiltonians.EdwardsAnderson((3, 3), seed=2, boundary="open"), 0.7, sparse=True
+    ),
+    "magnetisation": lambda: vf.networks.CurieWeissInf(9, beta=1.4),
     "one parameter": lambda: vf.networks.OneParameter(9, beta=0.6),
-    "exact h2": lambda: vf.networks.ExactH2(vf.hamiltonians.SherringtonKirkpatrick(8, seed=9), 1.1),
+    "fixed magnetisation": lambda: vf.networks.CurieWeissN(vf.hamiltonians.CurieWeiss(11, h=0.1), 1.2),
+    "fixed prefix": lambda: vf.networks.ExactH2(with_fields(7), 1.1),
 }
+MIXTURES = ("mixture", "factorised")
 SEED = 2**63 + 5
 
 
@@ -48,8 +52,19 @@ def _star(kind: Any, *sizes: Any, ham: Hamiltonian, **options: Any) -> Network:
     return net
 
 
-def network(name: str, device: torch.device) -> Network:
+def with_fields(N: int) -> Hamiltonian:
+    rng = np.random.default_rng(N)
+    J = np.triu(rng.normal(0, N**-0.5, (N, N)), 1)
+    return vf.hamiltonians.Pairwise(J + J.T, rng.normal(0, 0.5, N))
+
+
+def build(name: str) -> Network:
     net: Network = (NETWORKS | H2ARNN)[name]()
+    return net
+
+
+def network(name: str, device: torch.device) -> Network:
+    net = build(name)
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for parameter in net.parameters():
@@ -101,7 +116,7 @@ def check_gradient(backend: str, name: str, device: torch.device) -> None:
     net.zero_grad()
     net.add_gradient(kept.gradient(weight))
     ours = [parameter.grad.double().cpu() for parameter in net.parameters()]
-    double = NETWORKS[name]().double()
+    double = build(name).double()
     double.load_state_dict({key: value.double().cpu() for key, value in net.state_dict().items()})
     (weight.cpu() * double.log_prob(kept.spins.cpu())).sum().backward()
     for gradient, parameter in zip(ours, double.parameters(), strict=True):

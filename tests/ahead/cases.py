@@ -1,7 +1,7 @@
 """What is compiled ahead: every kernel of kernels/ with the constants of the networks that matter.
 
 Convolutions are those of conv 3/64/6 at L = 16, masked layers those of dense 6/2 (512 units) and of one layer at
-N = 1024.
+N = 1024, nests those of SK_1RSB and SK_2RSB (k = 1, 2) at N = 100.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from vanfast.backends.engines.triton_conv import TritonConv
 from vanfast.backends.engines.triton_energy import DeviceEnergy
 from vanfast.backends.engines.triton_masked import TritonMasked
 from vanfast.backends.engines.triton_mixture import TritonMixture
+from vanfast.backends.engines.triton_nest import TritonNest
 from vanfast.backends.engines.triton_star import shared_star
+from vanfast.backends.engines.triton_table import TritonTable
 from vanfast.kernels._dot import parts_of
 from vanfast.kernels.activate import activate
 from vanfast.kernels.conv import ConvShape, conv
@@ -26,9 +28,12 @@ from vanfast.kernels.conv_backward import conv_grad_input, conv_grad_weight
 from vanfast.kernels.log_prob import log_prob, logit_gradient, symmetrize
 from vanfast.kernels.masked import Windows, masked
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
+from vanfast.kernels.nest import nest
+from vanfast.kernels.nest_backward import nest_backward
 from vanfast.kernels.random import draw
 from vanfast.kernels.star_prior import add_star_prior
-from vanfast.networks import BernoulliMixture, Dense, Network, PixelCNN
+from vanfast.kernels.table_scan import table_gradient
+from vanfast.networks import SK, BernoulliMixture, CurieWeissN, Dense, ExactH2, Network, PixelCNN
 from vanfast.networks.plan import MaskedPlan
 
 PRECISIONS = ("fp32", "tf32", "bf16")
@@ -160,6 +165,35 @@ def sampling_cases() -> dict[str, Case]:
     return found
 
 
+def nest_cases() -> dict[str, Case]:
+    N, found = 100, {}
+    spins, grad, couplings, vector = meta(BATCH, N, dtype=torch.int8), meta(BATCH, N), meta(N, N), meta(N)
+    for k in (1, 2):
+        pairs = meta(N, N, 2, k + 2), meta(N, N, 2, k + 1)
+        for learnt in (False, True):
+            call = lambda pairs=pairs, learnt=learnt: nest_backward(grad, spins, *pairs, couplings, vector, learnt)  # noqa: E731  bound to this turn of the loop
+            found[f"nest backward{' couplings' * learnt} {k}"] = Case(call, "nest_backward_kernel", None)
+    pairs = meta(N, N, 2, 3), meta(N, N, 2, 2)
+    found["nest 1"] = Case(lambda: nest(spins, *pairs, couplings, vector, vector), "nest_kernel", None)
+    net = SK(hamiltonians.SherringtonKirkpatrick(N), 1.0, k=1)
+    found["nest scan 1"] = Case(
+        lambda: TritonNest(net.plan(), torch.device("cpu")).draw(64, 0, 0), "nest_scan_kernel", None
+    )
+    return found
+
+
+def table_cases() -> dict[str, Case]:
+    cpu, spins, grad = torch.device("cpu"), meta(BATCH, 100, dtype=torch.int8), meta(BATCH, 100)
+    by_magnetisation = CurieWeissN(hamiltonians.CurieWeiss(100), 1.0)
+    by_prefix = ExactH2(hamiltonians.SherringtonKirkpatrick(10), 1.0)
+    calls = {
+        "magnetisation scan": lambda: TritonTable(by_magnetisation.plan(), cpu).draw(64, 0, 0, keep=True),
+        "prefix scan": lambda: TritonTable(by_prefix.plan(), cpu).draw(64, 0, 0),
+    }
+    found = {name: Case(call, "table_scan_kernel", None) for name, call in calls.items()}
+    return found | {"table gradient": Case(lambda: table_gradient(grad, spins), "table_gradient_kernel", None)}
+
+
 def other_cases() -> dict[str, Case]:
     logits, spins = meta(BATCH, 1024), meta(BATCH, 1024, dtype=torch.int8)
     log_q, step = meta(BATCH, dtype=torch.float64), meta(1, dtype=torch.int64)
@@ -190,4 +224,4 @@ def other_cases() -> dict[str, Case]:
 
 
 def all_cases() -> dict[str, Case]:
-    return network_cases() | sampling_cases() | other_cases()
+    return network_cases() | sampling_cases() | nest_cases() | table_cases() | other_cases()

@@ -375,3 +375,13 @@ def test_never_below_the_exact_free_energy(all_states):
         torch.manual_seed(seed)
         net = build(name)
         assert kl(net.double(), net.ham, net.beta, all_states(net.num_sites)) > 0
+
+
+def test_pairs_are_moved_to_a_device_once():
+    """A training step that a GPU captures may not copy from the host; and what is kept is good for training."""
+    net, there = SK(SherringtonKirkpatrick(5), 1.0), torch.device("meta")
+    with torch.inference_mode():
+        first = net._pairs_on(there)
+    assert [index.device for index in first] == [there, there]
+    assert all(a is b for a, b in zip(net._pairs_on(there), first, strict=True))
+    assert not first[0].is_inference()

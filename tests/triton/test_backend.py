@@ -1,5 +1,7 @@
 """The backend "triton" through the public interface, and training on both GPU backends (the gradients are Triton's)."""
 
+import dataclasses
+
 import pytest
 import torch
 
@@ -7,10 +9,17 @@ import vanfast as vf
 from tests import gpu_battery as battery
 from tests.cuda import emulated
 from vanfast.backends import cuda
+from vanfast.backends.engines.triton_nest import TritonNest
+from vanfast.backends.engines.triton_table import TritonTable
+from vanfast.networks.plan import LayerGradient, NestGradient
 from vanfast.training import graphed
 from vanfast.training.graphed import device_program
 
-TRAINED = ("conv z2", "residual z2", "one layer", "made", "conv star z2")
+TRAINED = (
+    *("conv z2", "residual z2", "one layer", "made", "conv star z2"),
+    *("sk z2", "sk couplings", "magnetisation"),
+)
+NEW = TRAINED[-3:]
 
 
 @pytest.fixture
@@ -26,12 +35,12 @@ def backend(request, device, monkeypatch):
     return request.param
 
 
-@pytest.mark.parametrize("name", battery.NETWORKS)
+@pytest.mark.parametrize("name", [*battery.NETWORKS, *battery.H2ARNN])
 def test_batches_are_the_reference_s(device, name):
     battery.check_batches("triton", name, device, count=18)
 
 
-@pytest.mark.parametrize("name", ["residual z2", "made", "mixture"])
+@pytest.mark.parametrize("name", ["residual z2", "made", "mixture", "sk couplings", "fixed prefix"])
 def test_probabilities_sum_to_one(device, name):
     battery.check_exact_sum("triton", name, device)
 
@@ -51,6 +60,35 @@ def test_training_steps_are_those_of_the_cpu(backend, device, name):
 
 def test_a_prior_follows_the_temperature(backend, device):
     battery.check_ladder(backend, "conv star z2" if backend == "cuda" else "made star", device)
+
+
+@pytest.mark.parametrize("name", NEW)
+def test_packing_and_gradients_look_at_no_values(name):
+    """On a GPU that would wait for it, which a captured step may not: here tensors have no values."""
+    there = torch.device("meta")
+    net = battery.network(name, there)
+    plan = net.plan()
+    engine = (TritonTable if name == "magnetisation" else TritonNest)(plan, there)
+    engine.load(plan)
+    if name == "magnetisation":
+        found = LayerGradient(torch.empty_like(plan.logits))
+    else:
+        names = [field.name for field in dataclasses.fields(NestGradient)]
+        found = NestGradient(**{name: torch.empty_like(getattr(plan, name)) for name in names})
+    net.add_gradient([found])
+    assert all(parameter.grad.shape == parameter.shape for parameter in net.parameters())
+
+
+def test_what_has_no_parameters_or_no_rounding(device):
+    assert vf.Sampler(battery.network("fixed prefix", device), backend="triton").sample_and_keep(3) is None
+    for name in battery.H2ARNN:
+        with pytest.raises(ValueError, match="no matrix products that could be rounded to bf16"):
+            vf.Sampler(battery.network(name, device), backend="triton", precision="bf16")
+    double = battery.network("sk", device).double()
+    with pytest.raises(ValueError, match="float64; GPU engines compute in float32"):
+        vf.Sampler(double, backend="triton")
+    table = battery.network("fixed prefix", device).double()  # tables are float64 anyway
+    assert len(vf.Sampler(table, backend="triton").sample(3)) == 3
 
 
 @pytest.mark.gpu
@@ -80,7 +118,15 @@ def test_a_replayed_step_takes_up_the_prior(backend, device, monkeypatch):
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize(("name", "beta", "anneal"), [("dense z2", 0.4, 0.9), ("made star", [0.4, 0.8], None)])
+@pytest.mark.parametrize(
+    ("name", "beta", "anneal"),
+    [
+        ("dense z2", 0.4, 0.9),
+        ("made star", [0.4, 0.8], None),
+        ("made star", 0.4, 0.9),
+        *((name, 0.4, 0.9) for name in NEW),
+    ],
+)
 @pytest.mark.parametrize("precision", vf.backends.PRECISIONS)
 def test_replayed_steps_equal_uncaptured_ones(backend, device, precision, name, beta, anneal, monkeypatch):
     """A captured graph gives the bytes that the launches give one by one."""

@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.networks.conftest import LAYERED, NETWORKS, build
+from tests.networks.conftest import FIXED, H2ARNN, LAYERED, NETWORKS, build
 from vanfast.backends.engines import triton_conv, triton_masked
 from vanfast.backends.engines.triton_conv import TritonConv
 from vanfast.backends.engines.triton_masked import TritonMasked
 from vanfast.backends.engines.triton_mixture import TritonMixture
+from vanfast.backends.engines.triton_nest import TritonNest
+from vanfast.backends.engines.triton_table import TritonTable
 from vanfast.backends.reference import ReferenceProgram, activate, conv_logits, identity, masked_logits, to_bf16
 from vanfast.networks import PixelCNN
-from vanfast.networks.plan import ConvPlan, MixturePlan, moved
+from vanfast.networks.plan import ConvPlan, MagnetizationPlan, MaskedPlan, MixturePlan, NestPlan, PrefixPlan, moved
 
 SEED, FIRST, COUNT = 2**40 + 7, 2**33 + 5, 13  # tiles are of 16 and begin at multiples of 16: the first is cut in both
 ROUNDED = ["conv_z2", "conv_residual", "conv_width_1", "conv_depth_1", "dense_residual", "made_random_ordered"]
@@ -27,6 +29,10 @@ def engine_of(plan, device, precision="fp32"):
         return TritonConv(plan, precision, device)
     if isinstance(plan, MixturePlan):
         return TritonMixture(plan, device)
+    if isinstance(plan, NestPlan):
+        return TritonNest(plan, device)
+    if isinstance(plan, MagnetizationPlan | PrefixPlan):
+        return TritonTable(plan, device)
     return TritonMasked(plan, precision, device, block=3)
 
 
@@ -34,6 +40,8 @@ def logits_of(plan, spins, rounded=identity):
     """float64 logits in drawing order of raster spins."""
     if isinstance(plan, ConvPlan):
         return conv_logits(plan, spins.double(), rounded)
+    if not isinstance(plan, MaskedPlan):
+        return ReferenceProgram(plan, False, "fp32").logits(spins)
     return masked_logits(plan, (spins if plan.order is None else spins[:, plan.order]).double(), rounded)
 
 
@@ -41,9 +49,9 @@ def equal_bytes(a, b):
     return a.cpu().numpy().tobytes() == b.cpu().numpy().tobytes()
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", [*NETWORKS, *H2ARNN, *FIXED])
 def test_samples_are_those_of_the_reference(name, device):
-    plan = build(name).plan()
+    plan = build(name).float().plan()
     engine, reference = engine_of(plan, device), ReferenceProgram(plan, False, "fp32")
     drawn = engine.draw(COUNT, SEED, FIRST)
     spins, log_q = drawn.spins.cpu(), drawn.log_q.cpu()
@@ -121,7 +129,7 @@ def test_kept_are_the_pre_activations(name, device):
         torch.testing.assert_close(ours.cpu().double(), truth, rtol=1e-5, atol=3e-6)
 
 
-@pytest.mark.parametrize("name", ["conv", "dense", "mixture"])
+@pytest.mark.parametrize("name", ["conv", "dense", "mixture", "sk_1rsb", "curie_weiss_n"])
 def test_bytes_do_not_depend_on_how_samples_are_drawn(name, device, monkeypatch):
     engine = engine_of(build(name).plan(), device)
     whole = engine.draw(40, SEED, FIRST)
@@ -141,7 +149,9 @@ def test_bytes_do_not_depend_on_how_samples_are_drawn(name, device, monkeypatch)
     assert equal_bytes(parts.log_q, whole.log_q)
 
 
-@pytest.mark.parametrize("name", ["conv_z2", "made_random_ordered", "mixture_z2"])
+@pytest.mark.parametrize(
+    "name", ["conv_z2", "made_random_ordered", "mixture_z2", "sk_learnt", "exact_h2", "curie_weiss_inf"]
+)
 def test_probabilities_add_up_to_one(name, device):
     """And those of all states are the reference's. The samples with the first and last indices of all are drawn."""
     net = build(name) if name != "conv_z2" else PixelCNN((2, 3), 3, 4, 2, z2=False, seed=1)
@@ -156,7 +166,7 @@ def test_probabilities_add_up_to_one(name, device):
         assert (engine.draw(5, 2**64 - 1, first).spins.cpu() != truth).any(1).sum() <= 1
 
 
-@pytest.mark.parametrize("name", ["conv_residual", "dense_residual", "mixture"])
+@pytest.mark.parametrize("name", ["conv_residual", "dense_residual", "mixture", "sk_learnt", "one_parameter"])
 def test_loading_replaces_the_network_in_place(name, device):
     net = build(name)
     engine = engine_of(net.plan(), device)
@@ -170,7 +180,7 @@ def test_loading_replaces_the_network_in_place(name, device):
     assert equal_bytes(ours.log_q, truth.log_q)
 
 
-@pytest.mark.parametrize("name", ["conv_z2", "dense", "mixture"])
+@pytest.mark.parametrize("name", ["conv_z2", "dense", "mixture", "sk_rs", "exact_h2"])
 def test_no_samples(name, device):
     plan = build(name).plan()
     engine = engine_of(plan, device)
@@ -180,7 +190,9 @@ def test_no_samples(name, device):
         assert drawn.log_q.shape == (0,)
 
 
-@pytest.mark.parametrize("name", ["conv", "dense", "made_random_ordered", "mixture"])
+@pytest.mark.parametrize(
+    "name", ["conv", "dense", "made_random_ordered", "mixture", "sk_rs", "one_parameter", "exact_h2"]
+)
 def test_wrong_arguments_are_named(name, device):
     engine = engine_of(build(name).plan(), device)
     with pytest.raises(ValueError, match="spins has shape"):

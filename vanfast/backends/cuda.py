@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from vanfast.networks import Network
 
 CAPABILITY = (8, 0)  # bf16 and tf32 tensor cores, asynchronous copies
-STACKS = (ConvPlan, MaskedPlan)  # of layers: with products that can be rounded, and a backward pass
+STACKS = (ConvPlan, MaskedPlan)  # of layers: with products that can be rounded
 TABLES = (MagnetizationPlan, PrefixPlan)  # in float64, whatever dtype the network has
+PLANS = (*STACKS, MixturePlan, NestPlan, *TABLES)  # that there are kernels for
 
 
 def no_gpu() -> str | None:
@@ -41,12 +42,12 @@ def no_gpu() -> str | None:
     return None
 
 
-def refuses_on_gpu(net: Network, precision: str, plans: tuple[type, ...] = (*STACKS, MixturePlan)) -> str | None:
-    """What a GPU backend does not run that has kernels for networks with these plans."""
+def refuses_on_gpu(net: Network, precision: str) -> str | None:
+    """What no GPU backend runs."""
+    if not issubclass(net.plan_type, PLANS):
+        return f"there is no GPU kernel for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
     if net.dtype != torch.float32 and not issubclass(net.plan_type, TABLES):
         return f"its parameters are {net.dtype}; GPU engines compute in float32: net.float(), or another backend"
-    if not issubclass(net.plan_type, plans):
-        return f"there is no GPU kernel for {type(net).__name__}: net.cpu() and backend 'cpu' draw from it"
     if precision != "fp32" and not issubclass(net.plan_type, STACKS):
         return f"{type(net).__name__} has no matrix products that could be rounded to {precision}"
     return None
@@ -91,14 +92,14 @@ class CudaBackend(Backend):
         return None if _cuda.device_count() else f"vanfast._cuda cannot use the GPU: {_cuda.device_error()}"
 
     def refuses(self, net: Network, precision: str) -> str | None:
-        return refuses_on_gpu(net, precision, (*STACKS, MixturePlan, NestPlan, *TABLES))
+        return refuses_on_gpu(net, precision)
 
     def compile(self, net: Network, precision: str, threads: int | None, isa: str | None = None) -> DeviceProgram:
         if isa is not None:
             raise ValueError(f"isa = {isa!r}: the cuda backend has no instruction sets to choose from")
         device = self._device or device_for(net)
         plan = moved(net.plan(), device)
-        engine, operations = self._engine(plan, precision, device), self._operations(plan, device)
+        engine, operations = self._engine(plan, precision, device), self._operations(device)
         return DeviceProgram(plan, net.z2, precision, engine, operations)
 
     def _engine(self, plan: Plan, precision: str, device: torch.device) -> Engine:
@@ -123,7 +124,7 @@ class CudaBackend(Backend):
 
         return CudaMixture(plan, device, self.native())
 
-    def _operations(self, plan: Plan, device: torch.device) -> Operations:
+    def _operations(self, device: torch.device) -> Operations:
         from vanfast.backends.engines.cuda_energy import DeviceEnergy
         from vanfast.backends.engines.cuda_symmetry import symmetrize
 
@@ -135,7 +136,7 @@ class CudaBackend(Backend):
         def symmetrized(*arguments: Any) -> torch.Tensor:
             return symmetrize(module, *arguments)
 
-        return Operations(symmetrized, energy, triton_gradient(device) if isinstance(plan, STACKS) else None)
+        return Operations(symmetrized, energy, triton_gradient(device))
 
     def native(self) -> Any:
         """The module in use."""

@@ -17,7 +17,7 @@ from vanfast._spins import as_spins
 from vanfast.backends.base import Kept, Program
 from vanfast.backends.engines.base import Drawn, Engine, selected
 from vanfast.hamiltonians import Hamiltonian
-from vanfast.networks.plan import LayerGradient, MaskedPlan, MixturePlan, Plan, moved
+from vanfast.networks.plan import LayerGradient, MaskedPlan, MixturePlan, NestGradient, Plan, PrefixPlan, moved
 
 if TYPE_CHECKING:
     from vanfast.networks import Network
@@ -33,7 +33,8 @@ class Energy(Protocol):
 
 
 Symmetrize = Callable[[Tensor, Tensor, Tensor, int, int, "Tensor | None"], Tensor]
-Gradient = Callable[[Plan, Tensor, "tuple[Tensor, ...]", Tensor, str], list[LayerGradient]]
+Gradients = list[LayerGradient] | list[NestGradient]  # as `Kept.gradient` gives them
+Gradient = Callable[[Plan, Tensor, "tuple[Tensor, ...]", Tensor, str], Gradients]
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class DeviceProgram(Program):
         return spins, log_q, torch.cat(energies) if energies else None
 
     def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> DeviceKept | None:
-        if self._operations.gradient is None or isinstance(self.plan, MixturePlan) or count == 0:
+        if self._operations.gradient is None or isinstance(self.plan, MixturePlan | PrefixPlan) or count == 0:
             return None
         return self.draw(count, seed, first, ham, keep=True)
 
@@ -133,17 +134,18 @@ class DeviceProgram(Program):
         result: Tensor = self._energy[1].evaluate(spins)
         return result
 
-    def gradient(self, plan: Plan, passes: list[Drawn], weight: Tensor) -> list[LayerGradient]:
+    def gradient(self, plan: Plan, passes: list[Drawn], weight: Tensor) -> Gradients:
         """Gradient of sum_n weight[n] ln q(s_n): with Z2 each pass counts by its share of q."""
         assert self._operations.gradient is not None
         weights = shares([drawn.log_q for drawn in passes], weight)
-        total: list[LayerGradient] = []
+        total: Any = []
         for drawn, part in zip(passes, weights, strict=True):
             spins = _drawing_order(plan, drawn.spins)
             with selected(self.device):
-                layers = self._operations.gradient(plan, spins, drawn.kept, part, self.precision)
-            total = [_sum(a, b) for a, b in zip(total, layers, strict=True)] if total else layers
-        return total
+                found = self._operations.gradient(plan, spins, drawn.kept, part, self.precision)
+            total = [_sum(a, b) for a, b in zip(total, found, strict=True)] if total else found
+        gradients: Gradients = total
+        return gradients
 
 
 def shares(log_q: list[Tensor], weight: Tensor) -> list[Tensor]:
@@ -169,10 +171,10 @@ class DeviceKept(Kept):
         self._program, self._passes = program, passes
         self._plan = program.plan  # that of the draw: the program may have taken other weights since
 
-    def gradient(self, weight: Tensor) -> list[LayerGradient]:
+    def gradient(self, weight: Tensor) -> Gradients:
         return self._program.gradient(self._plan, self._passes, weight.detach().to(self.log_q))
 
 
-def _sum(a: LayerGradient, b: LayerGradient) -> LayerGradient:
-    sums: dict[str, Any] = {name: None if x is None else x + getattr(b, name) for name, x in vars(a).items()}
-    return LayerGradient(**sums)
+def _sum(a: Any, b: Any) -> Any:
+    """Of two LayerGradients, or of two NestGradients."""
+    return type(a)(**{name: None if x is None else x + getattr(b, name) for name, x in vars(a).items()})

@@ -11,7 +11,15 @@ from vanfast.backends.base import Backend
 from vanfast.backends.cuda import device_for, interpreted, no_gpu, refuses_on_gpu, triton_gradient
 from vanfast.backends.device import DeviceProgram, Energy, Operations
 from vanfast.backends.engines.base import Engine
-from vanfast.networks.plan import ConvPlan, MaskedPlan, Plan, moved
+from vanfast.networks.plan import (
+    ConvPlan,
+    MagnetizationPlan,
+    MaskedPlan,
+    NestPlan,
+    Plan,
+    PrefixPlan,
+    moved,
+)
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
@@ -57,6 +65,14 @@ def _engine(plan: Plan, precision: str, device: torch.device) -> Engine:
         from vanfast.backends.engines.triton_masked import TritonMasked
 
         return TritonMasked(plan, precision, device)
+    if isinstance(plan, NestPlan):
+        from vanfast.backends.engines.triton_nest import TritonNest
+
+        return TritonNest(plan, device)
+    if isinstance(plan, MagnetizationPlan | PrefixPlan):
+        from vanfast.backends.engines.triton_table import TritonTable
+
+        return TritonTable(plan, device)
     from vanfast.backends.engines.triton_mixture import TritonMixture
 
     return TritonMixture(plan, device)

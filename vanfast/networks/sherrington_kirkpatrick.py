@@ -67,7 +67,6 @@ class SK(Network):
     shift: nn.Parameter  # [P, 2, k + 1]
     _couplings: Tensor  # [N, N]
     first: nn.Parameter  # [N, N], where the couplings are learnt: they are its upper triangle
-    _placed_pairs: Tensor | None = None
 
     def __init__(
         self,
@@ -96,6 +95,7 @@ class SK(Network):
         if dtype is not None and dtype not in DTYPES.values():
             raise ValueError(f"dtype = {dtype} must be torch.float32, torch.float64 or None")
         self._made_in = dtype or torch.get_default_dtype()
+        self._placed: dict[torch.device, Tensor] = {}
         values = self._physics() if start == "physics" else self._small(seed)
         for name, value in values.items():
             setattr(self, name, nn.Parameter(value.to(self._made_in)))
@@ -109,6 +109,13 @@ class SK(Network):
         open_ = frontier(self.ham) if self.sparse else np.triu(np.ones((N, N), dtype=bool), 1)
         i, l = np.nonzero(open_)
         return torch.from_numpy(i.copy()), torch.from_numpy(l.copy())
+
+    def _pairs_on(self, device: torch.device) -> Tensor:
+        """The same, int64 [2, P] on a device, moved there once: a step that a GPU captures may not wait for a copy."""
+        if device not in self._placed:
+            with torch.inference_mode(False):  # a caller's mode is not to shape what is kept for others
+                self._placed[device] = torch.stack(self._pairs).to(device)
+        return self._placed[device]
 
     @cached_property
     def _exact_couplings(self) -> Tensor:
@@ -191,7 +198,7 @@ class SK(Network):
         x, J = spins.to(self.dtype), self.couplings()
         B, N = x.shape
         logits = self.bias + self.direct * (x @ J.triu(1))
-        i, l = (index.to(x.device) for index in self._pairs)
+        i, l = self._pairs_on(x.device)
         rows = max(1, CHUNK // max(1, B * N))
         first = [int(p) for p in torch.searchsorted(i, torch.arange(0, N + rows, rows, device=i.device))]
         keep = not torch.is_grad_enabled() or B * len(i) * (2 * self.k + 3) * 2 <= KEPT
@@ -203,12 +210,6 @@ class SK(Network):
             nested = _nests(*arguments) if keep else checkpoint(_nests, *arguments, use_reentrant=False)
             logits = logits.index_add(1, i[part], nested)
         return logits
-
-    def _pairs_on(self, device: torch.device) -> Tensor:
-        """The pairs in use, int64 [2, P], on a device; copied there once, for a captured step may not copy."""
-        if self._placed_pairs is None or self._placed_pairs.device != device:
-            self._placed_pairs = torch.stack(self._pairs).to(device)
-        return self._placed_pairs
 
     def plan(self) -> NestPlan:
         pairs = self._pairs_on(self.device)

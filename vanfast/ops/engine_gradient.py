@@ -9,15 +9,16 @@ from vanfast._spins import as_spins
 from vanfast.backends.cuda import triton_gradient
 from vanfast.backends.device import shares
 from vanfast.networks import Network
-from vanfast.networks.plan import ConvPlan, MaskedPlan, Plan
+from vanfast.networks.plan import ConvPlan, MaskedPlan, NestPlan, Plan
 
 PIECE = 8192  # samples whose pre-activations are held at once
 
 
 def can_differentiate(net: Network, device: torch.device) -> bool:
-    """Whether there are kernels for this network on this device."""
-    stacked = net.dtype == torch.float32 and isinstance(net.plan(), ConvPlan | MaskedPlan)
-    return stacked and triton_gradient(device) is not None
+    """Whether there are kernels for this network on this device. Functions of the magnetisation are torch's: they are
+    a product a site, and a table is more."""
+    plans = ConvPlan | MaskedPlan | NestPlan
+    return net.dtype == torch.float32 and issubclass(net.plan_type, plans) and triton_gradient(device) is not None
 
 
 def add_gradients(net: Network, spins: Tensor, grad: Tensor, precision: str) -> None:

@@ -22,8 +22,20 @@ from vanfast.kernels.log_prob import log_prob, logit_gradient
 from vanfast.kernels.masked import Windows, masked, windows
 from vanfast.kernels.masked import pack as pack_linear
 from vanfast.kernels.masked_backward import masked_grad_input, masked_grad_weight
+from vanfast.kernels.nest import nest
+from vanfast.kernels.nest_backward import nest_backward
 from vanfast.kernels.star_prior import add_star_prior
-from vanfast.networks.plan import ConvLayer, ConvPlan, LayerGradient, MaskedPlan, Plan
+from vanfast.kernels.table_scan import table_gradient
+from vanfast.networks.plan import (
+    ConvLayer,
+    ConvPlan,
+    LayerGradient,
+    MagnetizationPlan,
+    MaskedPlan,
+    NestGradient,
+    NestPlan,
+    Plan,
+)
 
 # by the degrees of the last layer: those of the others, which layers are local, and the windows
 _KNOWN: MutableMapping[Tensor, tuple[list[Tensor], list[bool], list[Windows]]] = WeakIdKeyDictionary()
@@ -33,14 +45,16 @@ def forward(plan: Plan, spins: Tensor, precision: str) -> tuple[Tensor, ...]:
     """Pre-activations float32 of every linear layer, as `engines.base.Drawn.kept`, of int8 spins [B, N].
 
     spins: in drawing order, on the plan's device, contiguous. The last are the logits [B, N], the prior's included.
-    Raises TypeError for a plan that is no stack of layers.
+    Raises TypeError for another plan than these: ConvPlan, MaskedPlan, NestPlan.
     """
+    if isinstance(plan, NestPlan):
+        return (nest(spins, plan.weight, plan.shift, plan.couplings, plan.bias, plan.direct),)
     if isinstance(plan, ConvPlan):
         kept = conv_forward(plan, spins, precision)
     elif isinstance(plan, MaskedPlan):
         kept = masked_forward(plan, spins, precision)
     else:
-        raise TypeError(f"plan is a {type(plan).__name__}; kernels go through ConvPlan and MaskedPlan")
+        raise TypeError(f"plan is a {type(plan).__name__}; kernels go through ConvPlan, MaskedPlan and NestPlan")
     if plan.prior is not None:
         add_star_prior(shared_star(plan.prior, spins.device), spins, kept[-1])
     return kept
@@ -48,8 +62,9 @@ def forward(plan: Plan, spins: Tensor, precision: str) -> tuple[Tensor, ...]:
 
 def gradient(
     plan: Plan, spins: Tensor, kept: tuple[Tensor, ...], weight: Tensor, precision: str
-) -> list[LayerGradient]:
-    """Gradient of sum_n weight[n] ln q_theta(s_n) with respect to the plan's tensors, float32, 0 where masked.
+) -> list[LayerGradient] | list[NestGradient]:
+    """Gradient of sum_n weight[n] ln q_theta(s_n) with respect to the plan's tensors, float32, 0 where masked; with
+    respect to a table of the magnetisation float64.
 
     spins: int8 [B, N] in drawing order; kept: what `forward` or an engine gave for them; weight: float64 [B].
     Raises TypeError or ValueError for arguments that do not fit.
@@ -62,7 +77,11 @@ def gradient(
         return conv_gradient(plan, spins, kept, weight, precision)
     if isinstance(plan, MaskedPlan):
         return masked_gradient(plan, spins, kept, weight, precision)
-    raise TypeError(f"plan is a {type(plan).__name__}; kernels go through ConvPlan and MaskedPlan")
+    if isinstance(plan, NestPlan):
+        return [nest_gradient(plan, spins, kept[-1], weight)]
+    if isinstance(plan, MagnetizationPlan):
+        return [LayerGradient(table_gradient(logit_gradient(kept[-1], spins, weight), spins))]
+    raise TypeError(f"plan is a {type(plan).__name__}, of which there is no gradient by these kernels")
 
 
 def evaluate(plan: Plan, spins: Tensor, precision: str) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -74,7 +93,9 @@ def evaluate(plan: Plan, spins: Tensor, precision: str) -> tuple[Tensor, tuple[T
 def _linear_layers(plan: Plan) -> int:
     if isinstance(plan, ConvPlan):
         return len(plan.layers) + sum(layer.pointwise is not None for layer in plan.layers)
-    return len(plan.layers) if isinstance(plan, MaskedPlan) else 0
+    if isinstance(plan, MaskedPlan):
+        return len(plan.layers)
+    return 1 if isinstance(plan, NestPlan | MagnetizationPlan) else 0  # the logits alone
 
 
 def _between(precision: str, exact: bool) -> torch.dtype:
@@ -210,3 +231,11 @@ def masked_gradient(
             found = replace(found, slope=None if layer.slope is None else slope_grad)
         gradients.append(found)
     return gradients[::-1]
+
+
+def nest_gradient(plan: NestPlan, spins: Tensor, logits: Tensor, weight: Tensor) -> NestGradient:
+    grad = logit_gradient(logits, spins, weight)
+    direct, *pairs = nest_backward(
+        grad, spins, plan.weight, plan.shift, plan.couplings, plan.direct, plan.learn_couplings
+    )
+    return NestGradient(grad.sum(0, dtype=torch.float64).float(), direct, *pairs)

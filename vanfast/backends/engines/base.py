@@ -19,7 +19,8 @@ class Drawn(NamedTuple):
 
     kept: the pre-activations float32 of every linear layer in order (a pointwise layer counts, before its
     convolution), [count, Ly, Lx, C] for convolutions and [count, units] for masked layers; the last are the logits
-    [count, N] in drawing order. () unless asked for. In bf16 they are those of the rounded network.
+    [count, N] in drawing order, of nests and of tables of the magnetisation the logits alone. () unless asked for. In
+    bf16 they are those of the rounded network.
     """
 
     spins: Tensor  # int8 [count, N] in raster order
