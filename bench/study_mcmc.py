@@ -13,6 +13,7 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,11 @@ def cpu_seconds(run: Callable[[], Any], repeats: int) -> tuple[float, Any]:
 
 def per_sweep(run: Callable[[int], Any], repeats: int, seconds: float) -> tuple[float, Any]:
     """CPU seconds of a sweep, without what a run takes beside its sweeps, and the last run."""
+    setup, _ = cpu_seconds(partial(run, 2), repeats)
     sweeps = 8
-    while cpu_seconds(lambda: run(sweeps), 1)[0] < seconds:
+    while cpu_seconds(partial(run, sweeps), 1)[0] < setup + seconds:
         sweeps *= 2
-    setup, _ = cpu_seconds(lambda: run(2), repeats)
-    total, result = cpu_seconds(lambda: run(sweeps), repeats)
+    total, result = cpu_seconds(partial(run, sweeps), repeats)
     return (total - setup) / (sweeps - 2), result
 
 
@@ -108,29 +109,23 @@ def dwave(ham: Any, beta: float, repeats: int, seconds: float) -> float | None:
     return 4 * ham.num_sites / per_sweep(run, repeats, seconds)[0]
 
 
-def digit_rate(isa: str, repeats: int) -> float:
-    """Random bits a second of one core."""
-    blocks = 4096
-    seconds, _ = cpu_seconds(lambda: [_cpu.mcmc_words(1, 1, 2, k * blocks, blocks, isa) for k in range(500)], repeats)
-    return 500 * blocks * 128 / seconds
-
-
 def main() -> None:
     options = arguments(__doc__ or "", repeats=5, seconds=0.5)
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     torch.set_num_threads(1)
     available = _cpu.isas()
-    bits = {isa: digit_rate(isa, options.repeats) for isa in ("", "avx2", "base") if not isa or isa in available}
+    bits = {isa: _cpu.mcmc_digit_rate(isa, 1.0) for isa in ("", "avx2", "base") if not isa or isa in available}
     rows: list[list[Any]] = []
+    rivals: dict[str, float | None] = {}
     for name, ham, beta, chains, more in CASES:
         isa = more.get("isa", "")
         if isa and isa not in available:
             continue
         kernel, found = rate(ham, beta, chains, more, options.repeats, options.seconds)
-        rival = None
-        if name in RIVALS and "algorithm" not in more and not isa and chains > 1:
-            rival = dwave(ham, beta, options.repeats, options.seconds)
+        if name in RIVALS and name not in rivals:
+            rivals[name] = dwave(ham, beta, options.repeats, options.seconds)
+        rival = rivals.get(name) if "algorithm" not in more else None
         floor = bits[isa] / 12 if kernel == "planes" and chains >= 512 else None
         share = None if floor is None else found / floor
         against = None if rival is None else found / rival

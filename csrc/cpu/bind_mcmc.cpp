@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <ctime>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -164,6 +165,19 @@ Array<uint32_t> words(uint64_t seed, uint64_t walker, uint32_t use, uint64_t blo
   return array;
 }
 
+double digit_rate(const std::string& isa, double seconds) {
+  const McmcKernels& kernels = mcmc_kernels_for(isa);
+  Buffer<uint32_t> out(4 * 64);
+  const auto now = [] { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; };
+  const double begin = now();
+  double end = begin;
+  uint64_t block = 0;
+  for (; end < begin + seconds; end = now())
+    for (int k = 0; k < 10000; ++k, block += 64)
+      kernels.walker_run(1, 1, kPlaneWords, block % kWalkerBlocks, 64, out.data());
+  return 128.0 * static_cast<double>(block) / (end - begin);
+}
+
 }  // namespace
 
 void bind_mcmc(py::module_& module) {
@@ -177,4 +191,6 @@ void bind_mcmc(py::module_& module) {
              "Spins int8 [chains, draws, N], clusters, turned spins, clusters of a sweep [chains].");
   module.def("mcmc_words", &words, py::arg("seed"), py::arg("walker"), py::arg("use"), py::arg("block"),
              py::arg("blocks"), py::arg("isa") = "", "Random words of a walker, uint32 [4, blocks].");
+  module.def("mcmc_digit_rate", &digit_rate, py::arg("isa") = "", py::arg("seconds") = 0.2,
+             "Random bits a second of CPU time that one core makes.");
 }

@@ -122,3 +122,9 @@ def test_extreme_temperatures():
             assert abs(hot.energy.mean()) < 4 * np.sqrt(18 / 2000)
     got = run(SK, 1e90, chains=20, sweeps=40, burn_in=0, algorithm="metropolis")
     assert (np.diff(got.energy) <= 1e-12).all()
+
+
+def test_a_ladder_with_a_gap_warns():
+    ham = IsingSquare(L=8)
+    with pytest.warns(UserWarning, match=r"betas 0\.1 and 0\.8 exchanged replicas in .* give more betas"):
+        run(ham, 0.8, chains=20, sweeps=40, burn_in=20, algorithm="tempering", betas=[0.1, 0.8])

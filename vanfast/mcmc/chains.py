@@ -114,7 +114,8 @@ def run(
         drawn = run_pairwise(ham, ladder, ladder.index(beta), heat_bath, kernel == "dense", made, native)
     swaps = drawn.swaps / _swap_attempts(len(ladder), counts)
     acceptance = drawn.flips / drawn.updates
-    if np.isfinite(swaps).any() and np.nanmin(swaps) < 0.02:
+    # a few tries say nothing
+    if made >= 200 and np.isfinite(swaps).any() and np.nanmin(swaps) < 0.02:
         k = int(np.nanargmin(swaps))
         warnings.warn(
             f"betas {ladder[k]:g} and {ladder[k + 1]:g} exchanged replicas in {100 * swaps[k]:.1f} % of the attempts: "
