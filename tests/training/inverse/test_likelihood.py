@@ -6,8 +6,8 @@ import pytest
 import vanfast as vf
 from tests.training.inverse.conftest import exact_moments, random_system
 from vanfast.training import Moments, inverse_ising
+from vanfast.training.data import as_samples
 from vanfast.training.inverse.maximum_likelihood import log_likelihood, walsh_hadamard
-from vanfast.training.inverse.moments import as_samples
 from vanfast.training.inverse.pseudo_likelihood import pseudo_likelihood
 from vanfast.training.inverse.quasi_newton import minimise
 
