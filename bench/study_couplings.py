@@ -43,8 +43,6 @@ def configurations(options: Any, ham: vf.hamiltonians.Hamiltonian) -> Any:
     if ham.num_sites <= 20:
         exact = vf.networks.ExactH2(ham, options.beta)
         return vf.Sampler(exact).sample(options.samples, seed=options.seed).spins, "exact"
-    if not hasattr(vf, "mcmc"):
-        raise SystemExit("N > 20 needs vanfast.mcmc or --data FILE; --small does N = 20")
     draws = options.samples // options.chains
     found = vf.mcmc.run(
         ham,

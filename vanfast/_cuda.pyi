@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 
+conv_star_slots: int
 emulated: bool
+masked_star_slots: int
 masked_table_ints: tuple[int, ...]
 plane_samples: int
 
@@ -16,6 +18,7 @@ class ConvSampler:
         precision: int,
         device: int,
         shared_limit: int = 0,
+        star: bool = False,
     ) -> None: ...
     @property
     def blocks(self) -> int: ...
@@ -50,6 +53,7 @@ class ConvSampler:
         seed: int,
         first: int,
         step: int,
+        star: tuple[int, int, int],
         stream: int,
     ) -> None: ...
 
@@ -87,11 +91,8 @@ def lattice_energy(
     stream: int,
 ) -> None: ...
 def masked_single(
+    net: dict[str, object],
     *,
-    sites: int,
-    splits: int,
-    prefix: int,
-    diagonal: int,
     spins: int,
     log_q: int,
     count: int,
@@ -102,10 +103,15 @@ def masked_single(
     given: bool,
     keep: int,
     groups: int,
+    workspace: int,
+    workspace_bytes: int,
     shared_limit: int,
     device: int,
     stream: int,
 ) -> None: ...
+def masked_single_workspace(
+    net: dict[str, object], *, count: int, groups: int, shared_limit: int, device: int
+) -> int: ...
 def masked_stack(
     net: dict[str, object],
     *,
