@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from vanfast._blocks import block_levels, block_shape, block_sums, states_to_sums, sums_to_states
 from vanfast._estimates import ArrayEstimate, Ensemble, Estimate, Observables
 from vanfast._moments import ReferenceWeights, bessel, mean_and_variance, power_matrix
 from vanfast._overlaps import OverlapDistribution, overlap_distribution
@@ -27,12 +28,17 @@ __all__ = [
     "Estimate",
     "Observables",
     "OverlapDistribution",
+    "block_levels",
+    "block_shape",
+    "block_sums",
     "effective_sample_size",
     "log_weights",
     "magnetization",
     "measure",
     "overlap_distribution",
     "overlaps",
+    "states_to_sums",
+    "sums_to_states",
 ]
 
 _ROWS = 8192  # samples expanded to float64 at a time

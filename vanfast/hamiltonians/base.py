@@ -26,6 +26,7 @@ class Hamiltonian:
 
     num_sites: int
     shape: tuple[int, ...]
+    q: int | None = None  # number of states of a site where these are no spins
 
     def __init__(self, shape: tuple[int, ...], fields: np.ndarray) -> None:
         self.shape = shape
