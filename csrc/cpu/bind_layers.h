@@ -142,7 +142,8 @@ inline MaskedSpec read_masked(int sites, int states, const std::vector<py::dict>
   }
   require(in == sites * width, "the last layer must have a unit for each site, or for each of its states");
   for (int u = 0; u < in; ++u)
-    require(spec.layers.back().degree[u] == u / width, "the last layer's units of site p must have degree p");
+    require(spec.layers.back().degree[u] == u / width,
+            "the last layer's unit p must have degree p; with states each of the units of site p");
   return spec;
 }
 

@@ -50,16 +50,16 @@ void write_spins(uint32_t* masks, int sites, int low, int high, int8_t* out) {
   }
 }
 
-// ln of the mean of exp(values[0]), exp(values[stride]) ...
-double log_mean_exp(const double* values, int count, int64_t stride) {
-  int largest = 0;
-  for (int i = 1; i < count; ++i)
-    if (values[i * stride] > values[largest * stride]) largest = i;
-  const double top = values[largest * stride];
+// ln of the mean of exp(values). They are sorted: the images of a configuration come in another order for each of them,
+// and all must get the same bytes.
+double log_mean_exp(std::vector<double>& values) {
+  for (double value : values)
+    if (std::isnan(value)) return value;  // of activations that overflowed; nothing sorts it
+  std::sort(values.begin(), values.end());
+  const double top = values.back();
   double others = 0.0;
-  for (int i = 0; i < count; ++i)
-    if (i != largest) others += std::exp(values[i * stride] - top);
-  return top + std::log1p(others) - std::log(static_cast<double>(count));
+  for (size_t i = 0; i + 1 < values.size(); ++i) others += std::exp(values[i] - top);
+  return top + std::log1p(others) - std::log(static_cast<double>(values.size()));
 }
 
 }  // namespace
@@ -133,7 +133,11 @@ void Sampler::add_images(const Tile& tile, const std::vector<float*>& keep, Scan
     scan_->run(image, workspace);
   }
   alphabet_.advance(order - 1, tile.spins, values);
-  for (int64_t i = 0; i < lanes; ++i) tile.log_q[i] = log_mean_exp(log_q.data() + i, order, lanes);
+  std::vector<double> images(order);
+  for (int64_t i = 0; i < lanes; ++i) {
+    for (int g = 0; g < order; ++g) images[g] = log_q[g * lanes + i];
+    tile.log_q[i] = log_mean_exp(images);
+  }
 }
 
 // Rows low .. high - 1 of a group in raster order, each mapped by its element of the symmetry (null: as drawn).
