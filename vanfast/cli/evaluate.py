@@ -31,6 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     from vanfast.training.known import known_json, known_values
 
     trained = load_run(arguments.run)
+    if trained.net.q is not None:
+        raise ValueError(f"{arguments.run} has sites of {trained.net.q} states; vanfast evaluate measures spins +-1")
     beta = trained.beta if arguments.beta is None else arguments.beta
     pieces = Pieces(sampler_of(trained, arguments), arguments)
     accumulator = Accumulator(trained.net.num_sites, beta)
