@@ -6,12 +6,13 @@ of M x M sums with M = L - 1 at stride 1 and M = L / 2 at stride 2.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from vanfast._spins import Spins, as_spins
-from vanfast.hamiltonians._checks import as_count, as_shape
 
 
 def block_levels(block: int = 2) -> tuple[int, ...]:
@@ -22,7 +23,7 @@ def block_levels(block: int = 2) -> tuple[int, ...]:
 
 def block_shape(shape: Any, block: int = 2, stride: int = 1) -> tuple[int, int]:
     """The lattice of blocks (My, Mx) that `block_sums` gives for a lattice (Ly, Lx)."""
-    sides, side, step = as_shape(shape, "shape", (2,)), as_count(block, "block"), as_count(stride, "stride")
+    sides, side, step = _lattice(shape), _count("block", block), _count("stride", stride)
     for length in sides:
         if length < side:
             raise ValueError(f"shape {sides} is smaller than a block of {side}x{side}")
@@ -45,7 +46,7 @@ def block_sums(spins: Spins, shape: Any, block: int = 2, stride: int = 1) -> tor
     """
     lattice = block_shape(shape, block, stride)
     _size(block)
-    Ly, Lx = as_shape(shape, "shape", (2,))
+    Ly, Lx = _lattice(shape)
     device = spins.device if isinstance(spins, torch.Tensor) else None
     rows = as_spins(spins, Ly * Lx, device=device).view(-1, Ly, Lx)
     total = torch.zeros((len(rows), *lattice), dtype=torch.int8, device=rows.device)
@@ -81,7 +82,22 @@ def states_to_sums(states: Spins, block: int = 2) -> torch.Tensor:
 
 def _size(block: int) -> int:
     """Sites of a block; their sum must be an int8."""
-    side = as_count(block, "block")
+    side = _count("block", block)
     if side > 11:
         raise ValueError(f"block must be at most 11, whose sums fit in int8, not {block}")
     return side * side
+
+
+def _lattice(shape: object) -> tuple[int, int]:
+    sides = tuple(shape) if isinstance(shape, Sequence) and not isinstance(shape, str) else ()
+    if len(sides) != 2:
+        raise ValueError(f"shape must have 2 lengths, (Ly, Lx), got {shape!r}")
+    return _count("shape[0]", sides[0]), _count("shape[1]", sides[1])
+
+
+def _count(name: str, value: object) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer of at least 1, not {value!r}")
+    if operator.index(value) < 1:
+        raise ValueError(f"{name} must be an integer of at least 1, not {value}")
+    return operator.index(value)
