@@ -81,8 +81,11 @@ def test_on_the_command_line(capsys, tmp_path):
     found = vf.store.load_samples(samples)
     assert torch.equal(found.energy, found.hamiltonian.energy(found.spins))
     capsys.readouterr()
+    assert main(["evaluate", str(run), "--num", "2000", "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert abs(values["log_z"] - exact.log_z) < 5 * values["log_z_error"]
+    assert values["exact_log_z"] == pytest.approx(exact.log_z)
     for words, message in (
-        (["evaluate", str(run)], "vanfast evaluate measures spins +-1"),
         (["train", *system, "--beta", "1", "--net", "made"], "sites of 3 states take --net categorical-made"),
         (
             ["train", "--model", "sk", "--N", "4", "--beta", "1", "--net", "categorical-made"],

@@ -70,9 +70,8 @@ class CpuProgram(Program):
         return CpuKept(self._engine, self._plan, self._threads, first, drawn, layers, spins, log_q, energy)
 
     def evaluate_and_keep(self, spins: Any) -> CpuKept | None:
-        given = (
-            as_spins(spins, self._engine.num_sites, q=self._q).numpy().copy()
-        )  # the caller's may change before `gradient`
+        # a copy: the caller's may change before `gradient`
+        given = as_spins(spins, self._engine.num_sites, q=self._q).numpy().copy()
         if not self._engine.has_gradient or not len(given):
             return None
         log_q, layers = self._engine.evaluate(given, self._threads, keep=True)

@@ -31,11 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
     from vanfast.training.known import known_json, known_values
 
     trained = load_run(arguments.run)
-    if trained.net.q is not None:
-        raise ValueError(f"{arguments.run} has sites of {trained.net.q} states; vanfast evaluate measures spins +-1")
     beta = trained.beta if arguments.beta is None else arguments.beta
     pieces = Pieces(sampler_of(trained, arguments), arguments)
-    accumulator = Accumulator(trained.net.num_sites, beta)
+    accumulator = Accumulator(trained.net.num_sites, beta, q=trained.net.q)
     for piece in pieces:
         accumulator.update(piece)
     observables = accumulator.result()

@@ -86,7 +86,7 @@ def run(arguments: argparse.Namespace) -> int:
         settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}
         if settings["validation"] is None and arguments.validation is None:
             raise ValueError("the stored run had a file of validation data: give it again, --validation FILE")
-        if not names_a_network(arguments) and not names_a_system(arguments):
+        if not names_a_network(arguments) and not names_a_system(arguments, stored.net.q):
             net = stored.net
     for option, (name, _) in _SETTINGS.items():
         if getattr(arguments, option) is not None:

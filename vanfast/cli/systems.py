@@ -55,15 +55,16 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def names_a_system(arguments: argparse.Namespace) -> bool:
-    """Whether any of the options above was given."""
+def names_a_system(arguments: argparse.Namespace, q: int | None = None) -> bool:
+    """Whether any of the options above was given, but --q with the value `q`, which says nothing new."""
     options = (*_MEANINGS, *_OF_FILE, "model", "couplings")
-    return any(getattr(arguments, option) is not None for option in options)
+    given = [option for option in options if getattr(arguments, option) is not None]
+    return any(option != "q" or arguments.q != q for option in given)
 
 
 def lattice_of(arguments: argparse.Namespace) -> tuple[int, ...] | None:
-    """The lattice that --L or --shape names where no system is named, or None; ValueError for options but these and
-    --q."""
+    """The lattice that --L or --shape names where no system is named, or None; ValueError for other options than these
+    and --q."""
     for option in (*_MEANINGS, *_OF_FILE):
         if getattr(arguments, option) is not None and option not in ("L", "shape", "q"):
             allowed = "--L, --shape and --q"

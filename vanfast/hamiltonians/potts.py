@@ -31,7 +31,7 @@ class Potts(Hamiltonian):
         q: number of states, 2 .. 127.
         coupling: J > 0 ferromagnetic; one number, [D] or [D, *shape], direction 0 along the last axis, as in `Lattice`.
         boundary: "periodic", "open", or one of them for each axis; see `Lattice` for lengths 1 and 2.
-        field: h_k, [q], or None. It is added to every site of state k.
+        field: h_k, [q], which favours state k at every site; None for none.
     """
 
     q: int

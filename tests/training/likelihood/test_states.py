@@ -189,9 +189,10 @@ def test_on_the_command_line(capsys, tmp_path):
     net = CategoricalMADE(9, 5, hidden=(11,), symmetry="reflection", seed=3)
     fit(net, sums(300), levels=LEVELS, validation=sums(50, 1), epochs=2, seed=3)
     assert same(load_fit(run).net, net)
-    more = ("fit", data, "--levels=-4,-2,0,2,4", "--resume", "--validation", held, "--epochs", 3, "-o", run)
-    assert call(capsys, *more)[0] == 0
-    assert load_fit(run).epoch == 3
+    more = ("fit", data, "--levels=-4,-2,0,2,4", "--resume", "--validation", held, "-o", run)
+    assert call(capsys, *more, "--epochs", 3)[0] == 0
+    assert call(capsys, *more, "--epochs", 4, "--q", 5)[0] == 0
+    assert load_fit(run).epoch == 4
     assert call(capsys, "sample", run, "--num", 40, "-o", samples)[0] == 0
     found = vf.store.load_samples(samples)
     assert found.q == 5
