@@ -92,6 +92,10 @@ def test_on_the_command_line(capsys, tmp_path):
             "or --model potts",
         ),
         (["train", "--model", "sk", "--N", "4", "--q", "3", "--beta", "1"], "--model sk does not take --q"),
+        (
+            ["exact", "--model", "potts", "--L", "5", "--beta", "1"],
+            "2**24 configurations, 25 sites of 3 states",
+        ),
         (["mcmc", *system, "--beta", "1", "-o", str(tmp_path / "m.npz")], "takes spins +-1 only"),
     ):
         more = [] if words[0] != "train" else ["-o", str(tmp_path / "none")]
