@@ -26,6 +26,9 @@ PROMISED = {
     },
     "networks.Dense": {"N": NEEDED, "depth": 1, "width": 1, "residual": False, "bias": True, "z2": False},
     "networks.MADE": {"N": NEEDED, "hidden": NEEDED},
+    "networks.CategoricalMADE": {"N": NEEDED, "q": NEEDED, "hidden": (180, 120), "order": None, "symmetry": None},
+    "hamiltonians.Potts": {"L": NEEDED, "q": 3, "coupling": 1.0, "boundary": "periodic", "shape": NEEDED},
+    "observables.block_sums": {"spins": NEEDED, "shape": NEEDED, "block": 2, "stride": 1},
     "networks.ExactH2": {"ham": NEEDED, "beta": NEEDED},
     "networks.CurieWeissN": {"ham": NEEDED, "beta": NEEDED},
     "networks.CurieWeissInf": {"N": NEEDED},
@@ -39,7 +42,10 @@ PROMISED = {
     "exact.kaufman": {"L": NEEDED, "beta": NEEDED},
     "exact.enumerate": {"ham": NEEDED, "beta": NEEDED},
 }
-BY_KEYWORD = {"hamiltonians.IsingSquare", "hamiltonians.IsingTriangular", "hamiltonians.IsingCubic"}
+BY_KEYWORD = {
+    *("hamiltonians.IsingSquare", "hamiltonians.IsingTriangular", "hamiltonians.IsingCubic"),
+    *("hamiltonians.Potts", "networks.CategoricalMADE"),
+}
 BY_POSITION = {"hamiltonians.load", "load"}  # the promise does not name their argument
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+import vanfast as vf
 from vanfast import observables
 from vanfast.observables import Accumulator, EffectiveSampleSizeWarning, effective_sample_size, measure
 
@@ -283,3 +284,29 @@ def test_refuses_other_arguments():
         Accumulator(N, BETA, patterns=PATTERNS[:, :4])
     with pytest.raises(ValueError, match="log_weight is empty"):
         effective_sample_size([])
+
+
+def test_states_have_the_magnetisation_of_potts():
+    """Against direct sums, weights and errors too; q = 2 is |m| of spins."""
+    rng = np.random.default_rng(5)
+    states = torch.from_numpy(rng.integers(0, 4, (500, 7)) * (rng.random((500, 7)) < 0.7)).to(torch.int8)
+    log_q, energy = torch.from_numpy(rng.normal(-8, 0.3, 500)), torch.from_numpy(rng.normal(-3, 0.5, 500))
+    found = vf.observables.measure(vf.sampler.Batch(states, log_q, energy), 0.7, q=4)
+    counts = np.stack([(states.numpy() == k).sum(1) for k in range(4)], 1)
+    m = (4 * counts.max(1) / 7 - 1) / 3
+    assert found.magnetization.value == pytest.approx(m.mean())
+    assert found.magnetization.error == pytest.approx(m.std(ddof=1) / 500**0.5)
+    assert found.magnetization_squared.value == pytest.approx((m**2).mean())
+    weight = np.exp(-0.7 * energy.numpy() - log_q.numpy())
+    assert found.unbiased.magnetization.value == pytest.approx((weight * m).sum() / weight.sum())
+    rows = vf.observables.potts_spins(states, 7, 4)
+    np.testing.assert_allclose(rows.mean(1), m)
+    np.testing.assert_allclose(found.site_magnetization.value, rows.mean(0))
+    np.testing.assert_allclose(found.site_magnetization.error, rows.std(0, ddof=1) / 500**0.5)
+    spins = vf.exact.states(5)
+    np.testing.assert_allclose(vf.observables.potts_spins((spins + 1) // 2, 5, 2).mean(1), np.abs(spins.mean(1)))
+    with pytest.raises(ValueError, match=r"0 .. 3, found \d at configuration 0, site 0"):
+        vf.observables.measure(vf.sampler.Batch(states + 4, log_q, energy), 0.7, q=4)
+    for options in ({"q": 1}, {"q": 3, "correlation": True}, {"q": 3, "patterns": np.ones(7)}):
+        with pytest.raises(ValueError, match="neither patterns nor correlation"):
+            vf.observables.Accumulator(7, 0.7, **options)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from vanfast._blocks import block_levels, block_shape, block_sums, states_to_sums, sums_to_states
 from vanfast._estimates import ArrayEstimate, Ensemble, Estimate, Observables
 from vanfast._moments import ReferenceWeights, bessel, mean_and_variance, power_matrix
 from vanfast._overlaps import OverlapDistribution, overlap_distribution
@@ -27,12 +28,18 @@ __all__ = [
     "Estimate",
     "Observables",
     "OverlapDistribution",
+    "block_levels",
+    "block_shape",
+    "block_sums",
     "effective_sample_size",
     "log_weights",
     "magnetization",
     "measure",
     "overlap_distribution",
     "overlaps",
+    "potts_spins",
+    "states_to_sums",
+    "sums_to_states",
 ]
 
 _ROWS = 8192  # samples expanded to float64 at a time
@@ -80,6 +87,14 @@ def magnetization(spins: Spins, num_sites: int) -> np.ndarray:
     return as_spins(spins, num_sites).sum(1, dtype=torch.int32).numpy() / num_sites
 
 
+def potts_spins(states: Spins, num_sites: int, q: int) -> np.ndarray:
+    """What a site adds to N m of the Potts model, float64 [B, N], of states 0 .. q - 1 [B, N]: 1 where it has the
+    sample's most frequent state, the lowest of several, else -1 / (q - 1)."""
+    rows = as_spins(states, num_sites, q=q).numpy()
+    majority = np.stack([(rows == k).sum(1) for k in range(q)], 1).argmax(1)
+    return np.where(rows == majority[:, None], 1.0, -1 / (q - 1))
+
+
 def overlaps(spins: Spins, patterns: Spins, num_sites: int) -> np.ndarray:
     """o_p = sum_i xi_pi s_i / N of every sample with every pattern, float64 [B, P].
 
@@ -101,13 +116,14 @@ def measure(
     reference: Samples | None = None,
     patterns: Spins | None = None,
     correlation: bool = False,
+    q: int | None = None,
 ) -> Observables:
     """Observables of one batch (spins [B, N]); see Accumulator for the arguments, Observables for what comes back.
 
     Args:
         reference: samples of the Boltzmann distribution with the network's ln q of them.
     """
-    accumulator = Accumulator(batch.spins.shape[-1], beta, patterns=patterns, correlation=correlation)
+    accumulator = Accumulator(batch.spins.shape[-1], beta, patterns=patterns, correlation=correlation, q=q)
     accumulator.update(batch)
     if reference is not None:
         accumulator.update_reference(reference)
@@ -124,14 +140,25 @@ class Accumulator:
         beta: inverse temperature of the Boltzmann distribution, positive.
         patterns: ±1 [P, N]; overlaps with them are measured when given.
         correlation: measure <s_i s_j> too, which costs N^2 a sample.
+        q: where it is a number, samples hold the states 0 .. q - 1 of sites, and a magnetisation is that of the Potts
+            model: a site counts 1 where it has the sample's most frequent state (the lowest of several), else
+            -1 / (q - 1), so that m = (q n_max / N - 1) / (q - 1) >= 0. It goes with neither patterns nor correlation.
     """
 
     def __init__(
-        self, num_sites: int, beta: float, *, patterns: Spins | None = None, correlation: bool = False
+        self,
+        num_sites: int,
+        beta: float,
+        *,
+        patterns: Spins | None = None,
+        correlation: bool = False,
+        q: int | None = None,
     ) -> None:
         if num_sites < 1:
             raise ValueError(f"num_sites must be at least 1, not {num_sites}")
-        self.num_sites = num_sites
+        if q is not None and (q < 2 or correlation or patterns is not None):
+            raise ValueError(f"q = {q} must be at least 2, and goes with neither patterns nor correlation")
+        self.num_sites, self.q = num_sites, q
         self.beta = _positive(beta)
         self.count = 0
         self._patterns = None if patterns is None else as_spins(patterns, num_sites, "patterns")
@@ -151,10 +178,10 @@ class Accumulator:
     def update(self, batch: Samples) -> None:
         """Adds the samples of `batch`.
 
-        Raises ValueError when energy is None, lengths differ, a value is not finite or a spin is not ±1; nothing
-        is added then.
+        Raises ValueError when energy is None, lengths differ, a value is not finite or a spin is not ±1 (a state not
+        0 .. q - 1); nothing is added then.
         """
-        spins = as_spins(batch.spins, self.num_sites)
+        spins = as_spins(batch.spins, self.num_sites, q=self.q)
         log_q, energy = _log_q_and_energy(batch)
         if len(log_q) != len(spins):
             raise ValueError(f"log_q has {len(log_q)} values for {len(spins)} configurations, expected one of each")
@@ -224,7 +251,7 @@ class Accumulator:
                 sums[2] *= ratio**2
 
     def _add_spins(self, spins: torch.Tensor, weights: np.ndarray) -> None:
-        rows = spins.double().numpy()
+        rows = spins.double().numpy() if self.q is None else potts_spins(spins, self.num_sites, self.q)
         m = rows.mean(1)
         columns = [m, np.abs(m), m**2]
         if self._patterns is not None:
@@ -242,6 +269,8 @@ class Accumulator:
         """Averages with weights a, from the sums with a (row `first`) and with a^2 (row `second`)."""
         norm = self._energy[first, 0]
         squared = self._energy[:, 0]  # the sums of a f^2 of signs f = ±1
+        other = 1.0 if self.q is None else 1 / (self.q - 1)  # f is 1 or -other, so f^2 = (1 - other) f + other
+        site_squares = (1 - other) * self._sites + other * squared[:, None]
 
         def average(sums: np.ndarray, squares: np.ndarray) -> ArrayEstimate:
             value = sums[first] / norm
@@ -265,7 +294,7 @@ class Accumulator:
             "magnetization": scalars[0],
             "abs_magnetization": scalars[1],
             "magnetization_squared": scalars[2],
-            "site_magnetization": average(self._sites, squared[:, None]),
+            "site_magnetization": average(self._sites, site_squares),
             "correlation": None if self._pairs is None else average(self._pairs, squared[:, None, None]),
             "overlap": overlap[0],
             "abs_overlap": overlap[1],

@@ -63,7 +63,31 @@ def draw_spins(logits: NDArray[np.float64], words: NDArray[np.uint32]) -> NDArra
     return np.where((logits >= 0) ^ (words < threshold), 1, -1).astype(np.int8)
 
 
+def draw_states(logits: NDArray[np.float64], words: NDArray[np.uint32]) -> NDArray[np.int8]:
+    """States 0 .. q - 1 of sites with logits [..., q], q >= 2, and words [...]; the twin of csrc/common/draw_state.h.
+
+    The majority is the last state of the largest logit. Every other state owns floor(p_k 2**32) words, p = softmax of
+    the logits; their shares lie one behind the other from word 0 in ascending order of k, and the majority owns what is
+    left. So all rare states are compared with their own small probabilities, first, last or between, and q = 2 is
+    `draw_spins` with the logit x_1 - x_0.
+    """
+    q = logits.shape[-1]
+    majority = q - 1 - np.argmax(logits[..., ::-1], axis=-1)
+    weight = np.exp(logits - logits.max(-1, keepdims=True))
+    np.put_along_axis(weight, majority[..., None], 0.0, -1)
+    share = np.floor(weight / (1.0 + weight.sum(-1, keepdims=True)) * 2.0**32)
+    end = np.cumsum(share, -1)  # integers below 2**53: exact
+    hit = (words[..., None] >= end - share) & (words[..., None] < end)
+    return np.where(hit.any(-1), hit.argmax(-1), majority).astype(np.int8)
+
+
+def symmetry_elements(seed: int, first: int, count: int, order: int) -> NDArray[np.int64]:
+    """Which element of a symmetry group of `order` maps each sample, int64 [count]: order - 1 - floor(w order / 2**32),
+    w the sample's word 0 of the flip stream. All are equally likely to 2**-32, and element 0 is the identity."""
+    words = random_words(seed, first, count, 1, FLIP_STREAM)[:, 0].astype(np.uint64)
+    return order - 1 - (words * np.uint64(order) >> _32).astype(np.int64)
+
+
 def flip_signs(seed: int, first: int, count: int) -> NDArray[np.int8]:
     """+-1 for each sample: -1, with probability 1/2, where Z2 symmetrisation flips all its spins; int8 [count]."""
-    words = random_words(seed, first, count, 1, FLIP_STREAM)[:, 0]
-    return np.where(words < 2**31, -1, 1).astype(np.int8)
+    return (1 - 2 * symmetry_elements(seed, first, count, 2)).astype(np.int8)

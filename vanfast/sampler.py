@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Batch:
     """Samples: `spins` int8 [count, N] in raster order, `log_q` = ln q(s) and `energy` = E(s), float64 [count].
 
-    They lie where the backend computes: on the CPU, or on the GPU.
+    For a network over sites of q states `spins` holds these, 0 .. q - 1. All lie where the backend computes: CPU
+    or GPU.
     """
 
     spins: torch.Tensor
@@ -121,7 +122,7 @@ class Sampler:
         """Given spins [B, N] with their ln q, ready for its gradient: one pass forward now, one backward when that is
         asked for. None where the backend has no backward pass for this network, or B = 0.
 
-        Raises ValueError for spins that are not +-1 or of another size.
+        Raises ValueError for spins that are not +-1 (states: 0 .. q - 1) or of another size.
         """
         return self.program.evaluate_and_keep(spins)
 
@@ -169,6 +170,9 @@ def _check(net: Network, ham: Hamiltonian | None, precision: str, threads: int |
         raise TypeError(f"ham must be a vanfast.hamiltonians.Hamiltonian, got {type(ham).__name__}")
     if ham.num_sites != net.num_sites:
         raise ValueError(f"ham has {ham.num_sites} sites and net has {net.num_sites}; they must be equal")
+    if getattr(ham, "q", None) != net.q:
+        kinds = [f"{q} states" if q else "spins +-1" for q in (getattr(ham, "q", None), net.q)]
+        raise ValueError(f"the sites of ham have {kinds[0]} and those of net {kinds[1]}; they must be alike")
     if len(ham.shape) == len(net.shape) == 2 and tuple(ham.shape) != net.shape:
         raise ValueError(f"ham is a {tuple(ham.shape)} lattice and net a {net.shape} one; they must be equal")
 

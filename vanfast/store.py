@@ -1,6 +1,7 @@
 """Sample sets on disk: .npz (bit-packed, read with allow_pickle=False) and .h5, written in chunks, renamed when whole.
 
-Both hold: spins, uint8 [count, ceil(N / 8)], bit k of a row (little endian) set where spin k is +1;
+Both hold: spins, uint8 [count, ceil(N / 8)], bit k of a row (little endian) set where spin k is +1, or for sites of q
+states, which meta then has under "q", the states, uint8 [count, N];
 log_q and energy, float64 [count] (Markov chains have no log_q); meta, JSON with seed, first, network digest and the
 Hamiltonian's configuration;
 hamiltonian/<name>, the arrays that belong to that configuration.
@@ -46,7 +47,7 @@ def unpack_spins(packed: np.ndarray, num_sites: int) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class SampleSet:
-    """Samples read back: spins stay packed (uint8 [count, ceil(N / 8)]) until asked for.
+    """Samples read back: spins stay packed (uint8 [count, ceil(N / 8)]) until asked for; states are not packed.
 
     log_q and energy are float64 tensors [count]; energy is None where the set was drawn without a Hamiltonian, log_q
     where it was drawn by Markov chains.
@@ -83,14 +84,22 @@ class SampleSet:
         return str(self.meta["network_digest"])
 
     @property
+    def q(self) -> int | None:
+        """Number of states of a site, None for spins."""
+        return None if self.meta.get("q") is None else int(self.meta["q"])
+
+    @property
     def spins(self) -> torch.Tensor:
-        """All spins, int8 [count, N]; for large sets `chunks` needs less memory."""
-        return unpack_spins(self.packed, self.num_sites)
+        """All spins, or states, int8 [count, N]; for large sets `chunks` needs less memory."""
+        return self._unpacked(self.packed)
 
     def chunks(self, size: int = 65536) -> Iterator[torch.Tensor]:
-        """Spins int8 [at most size, N], one piece after the other."""
+        """Spins, or states, int8 [at most size, N], one piece after the other."""
         for start in range(0, len(self), size):
-            yield unpack_spins(self.packed[start : start + size], self.num_sites)
+            yield self._unpacked(self.packed[start : start + size])
+
+    def _unpacked(self, rows: np.ndarray) -> torch.Tensor:
+        return unpack_spins(rows, self.num_sites) if self.q is None else torch.from_numpy(rows.astype(np.int8))
 
     @property
     def hamiltonian(self) -> Hamiltonian | None:
@@ -106,7 +115,7 @@ class SampleWriter:
 
     The file appears under its name only when all samples are there; otherwise nothing is left behind.
     `format` is "npz" or "h5", taken from the name's ending when not given. Samples of Markov chains have no ln q:
-    has_log_q is False for them.
+    has_log_q is False for them. q: number of states of a site, None for spins.
     """
 
     def __init__(
@@ -123,6 +132,7 @@ class SampleWriter:
         extra: dict[str, Any] | None = None,
         format: str | None = None,
         has_log_q: bool = True,
+        q: int | None = None,
     ) -> None:
         self.path = Path(path)
         self.format = format_of(self.path, format)
@@ -146,12 +156,15 @@ class SampleWriter:
         self.has_log_q, self.has_energy = has_log_q, hamiltonian is not None
         if not has_log_q:
             self.meta["has_log_q"] = False
+        self.q = q
+        if q is not None:
+            self.meta["q"] = q
 
     def __enter__(self) -> SampleWriter:
         self._temporary = temporary_beside(self.path)
         sink = _NpzSink if self.format == "npz" else _H5Sink
         names = [name for name, has in (("log_q", self.has_log_q), ("energy", self.has_energy)) if has]
-        self._sink = sink(self._temporary, self.count, self.num_sites, names)
+        self._sink = sink(self._temporary, self.count, _width(self.num_sites, self.q), names)
         return self
 
     def write(
@@ -160,7 +173,7 @@ class SampleWriter:
         log_q: torch.Tensor | np.ndarray | None,
         energy: torch.Tensor | np.ndarray | None = None,
     ) -> None:
-        """Appends a piece: spins +-1 [b, N], log_q [b] and energy [b] where the set has a Hamiltonian.
+        """Appends a piece: spins +-1, or states, [b, N], log_q [b] and energy [b] where the set has a Hamiltonian.
 
         Sets without ln q take None for it.
         """
@@ -177,7 +190,8 @@ class SampleWriter:
                 raise ValueError(f"{name} must {'be given' if has else 'be None'} for this sample set")
             if value is not None:
                 values.append(np.asarray(value, dtype=np.float64))
-        self._sink.append(self.written, pack_spins(spins), values)
+        rows = pack_spins(spins) if self.q is None else np.asarray(spins).astype(np.uint8)
+        self._sink.append(self.written, rows, values)
         self.written += size
 
     def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
@@ -196,13 +210,13 @@ class SampleWriter:
 class _NpzSink:
     """Spins go straight into the archive; a zip takes one member at a time, so log_q and energy wait in files."""
 
-    def __init__(self, path: Path, count: int, num_sites: int, names: list[str]) -> None:
+    def __init__(self, path: Path, count: int, width: int, names: list[str]) -> None:
         self._count, self._names = count, names
         self._waiting = [path.with_name(f"{path.name}.{name}") for name in self._names]
         self._files = [open(waiting, "w+b") for waiting in self._waiting]
         self._zip = zipfile.ZipFile(path, "w", zipfile.ZIP_STORED, allowZip64=True)
         self._spins = self._zip.open("spins.npy", "w", force_zip64=True)
-        self._header(self._spins, np.dtype(np.uint8), (count, (num_sites + 7) // 8))
+        self._header(self._spins, np.dtype(np.uint8), (count, width))
 
     @staticmethod
     def _header(file: Any, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -238,9 +252,8 @@ class _NpzSink:
 class _H5Sink:
     """One dataset for each member, written slice by slice."""
 
-    def __init__(self, path: Path, count: int, num_sites: int, names: list[str]) -> None:
+    def __init__(self, path: Path, count: int, width: int, names: list[str]) -> None:
         self._file = h5py_module().File(path, "w")
-        width = (num_sites + 7) // 8
         self._spins = self._file.create_dataset("spins", (count, width), np.uint8)
         self._values = [self._file.create_dataset(name, (count,), np.float64) for name in names]
 
@@ -257,6 +270,11 @@ class _H5Sink:
 
     def discard(self) -> None:
         self._file.close()
+
+
+def _width(num_sites: int, q: int | None) -> int:
+    """Bytes of a configuration."""
+    return (num_sites + 7) // 8 if q is None else num_sites
 
 
 def format_of(path: str | os.PathLike[str], format: str | None = None) -> str:
@@ -322,7 +340,9 @@ def _checked(path: Path, content: dict[str, Any]) -> SampleSet:
     expect(meta.get("version") == VERSION, f"version {VERSION}, got {meta.get('version')!r}")
     for key in _META_KEYS:
         expect(key in meta, f"the key {key!r} in meta")
-    count, width = meta["count"], (meta["num_sites"] + 7) // 8
+    count, q = meta["count"], meta.get("q")
+    expect(q is None or (isinstance(q, int) and 2 <= q <= 127), f"q in meta to be from 2 to 127, got {q!r}")
+    width = _width(meta["num_sites"], q)
     columns: list[tuple[str, Any, tuple[int, ...]]] = [("spins", np.uint8, (count, width))]
     if has_log_q := meta.get("has_log_q", True):
         columns.append(("log_q", np.float64, (count,)))
@@ -330,6 +350,7 @@ def _checked(path: Path, content: dict[str, Any]) -> SampleSet:
         array = content.get(name)
         right = isinstance(array, np.ndarray) and array.dtype == dtype and array.shape == shape
         expect(right, f"{name} of type {np.dtype(dtype).name} and shape {shape}")
+    expect(q is None or not count or int(content["spins"].max()) < q, f"spins to hold states below q = {q}")
     energy = content.get("energy")
     expect(energy is None or (energy.dtype == np.float64 and energy.shape == (count,)), f"energy float64 [{count}]")
     return SampleSet(

@@ -9,9 +9,11 @@
 
 #include "cpu/energy.h"
 #include "cpu/parallel.h"
+#include "cpu/potts_energy.h"
 
 namespace py = pybind11;
 using vanfast::cpu::EnergyModel;
+using vanfast::cpu::PottsEnergy;
 
 namespace {
 
@@ -27,14 +29,11 @@ void require_finite(const Array<double>& values, const char* name) {
           std::string(name) + " must be finite");
 }
 
-std::shared_ptr<EnergyModel> make_model(int num_sites, const Array<int32_t>& edges, const Array<double>& couplings,
-                                        const Array<double>& fields) {
+void require_bonds(int num_sites, const Array<int32_t>& edges, const Array<double>& couplings) {
   require(num_sites >= 1, "num_sites must be at least 1, not " + std::to_string(num_sites));
   require(edges.ndim() == 2 && edges.shape(1) == 2, "edges must have shape [M, 2]");
   require(couplings.ndim() == 1 && couplings.size() == edges.shape(0), "couplings must have one entry a row of edges");
-  require(fields.ndim() == 1 && fields.size() == num_sites, "fields must have one entry a site");
   require_finite(couplings, "couplings");
-  require_finite(fields, "fields");
   const int32_t* pairs = edges.data();
   for (py::ssize_t e = 0; e < couplings.size(); ++e) {
     const int32_t i = pairs[2 * e], j = pairs[2 * e + 1];
@@ -42,7 +41,24 @@ std::shared_ptr<EnergyModel> make_model(int num_sites, const Array<int32_t>& edg
             "edges row " + std::to_string(e) + " is (" + std::to_string(i) + ", " + std::to_string(j) +
                 "), expected two different sites in [0, " + std::to_string(num_sites) + ")");
   }
-  return std::make_shared<EnergyModel>(num_sites, pairs, couplings.data(), couplings.size(), fields.data());
+}
+
+std::shared_ptr<EnergyModel> make_model(int num_sites, const Array<int32_t>& edges, const Array<double>& couplings,
+                                        const Array<double>& fields) {
+  require_bonds(num_sites, edges, couplings);
+  require(fields.ndim() == 1 && fields.size() == num_sites, "fields must have one entry a site");
+  require_finite(fields, "fields");
+  return std::make_shared<EnergyModel>(num_sites, edges.data(), couplings.data(), couplings.size(), fields.data());
+}
+
+std::shared_ptr<PottsEnergy> make_potts(int num_sites, const Array<int32_t>& edges, const Array<double>& couplings,
+                                        const Array<double>& fields) {
+  require_bonds(num_sites, edges, couplings);
+  require(fields.ndim() == 1 && fields.size() >= 2 && fields.size() <= 127,
+          "fields must have one entry a state, 2 to 127");
+  require_finite(fields, "fields");
+  return std::make_shared<PottsEnergy>(num_sites, static_cast<int>(fields.size()), edges.data(), couplings.data(),
+                                       couplings.size(), fields.data());
 }
 
 std::shared_ptr<EnergyModel> from_patterns(const Array<int8_t>& patterns, double coupling,
@@ -75,6 +91,16 @@ void evaluate(const EnergyModel& model, const Array<int8_t>& spins, Array<double
   });
 }
 
+void evaluate_potts(const PottsEnergy& model, const Array<int8_t>& states, Array<double> energy, int threads) {
+  const int64_t count = energy.size();
+  require(states.ndim() == 2 && states.shape(0) == count && states.shape(1) == model.num_sites(),
+          "spins must be [" + std::to_string(count) + ", " + std::to_string(model.num_sites()) + "]");
+  const int8_t* in = states.data();
+  double* out = energy.mutable_data();
+  py::gil_scoped_release release;
+  model.evaluate(in, count, out, threads);
+}
+
 }  // namespace
 
 void bind_energy(py::module_& module) {
@@ -85,4 +111,9 @@ void bind_energy(py::module_& module) {
       .def_property_readonly("num_sites", &EnergyModel::num_sites)
       .def("evaluate", &evaluate, py::arg("spins").noconvert(), py::arg("energy").noconvert(), py::arg("threads") = 0,
            "Writes float64 energy[count] of int8 spins[count, num_sites] on `threads` threads, 0 for all.");
+  py::class_<PottsEnergy, std::shared_ptr<PottsEnergy>>(module, "PottsEnergy")
+      .def(py::init(&make_potts), py::arg("num_sites"), py::arg("edges"), py::arg("couplings"), py::arg("fields"))
+      .def("evaluate", &evaluate_potts, py::arg("spins").noconvert(), py::arg("energy").noconvert(),
+           py::arg("threads") = 0,
+           "Writes float64 energy[count] of int8 states[count, num_sites] on `threads` threads, 0 for all.");
 }

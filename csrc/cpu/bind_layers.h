@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/masked_scan.h"
 #include "cpu/star_prior.h"
 
 namespace vanfast::cpu {
@@ -99,6 +100,51 @@ inline std::optional<StarSpec> read_prior(const std::optional<py::dict>& prior, 
   for (const py::object& array : {py::object(fields), py::object(couplings), py::object(start), py::object(earlier)})
     alive.push_back(array);
   return StarSpec{sites, fields.data(), start.data(), earlier.data(), couplings.data()};
+}
+
+// The layers of a stack over sites that are spins (states 0) or have `states` states; `alive` keeps their arrays.
+inline MaskedSpec read_masked(int sites, int states, const std::vector<py::dict>& layers,
+                              std::vector<py::object>& alive) {
+  require(sites > 0, "num_sites must be positive");
+  require(!layers.empty(), "a network needs at least one layer");
+  MaskedSpec spec{sites, {}, {}, states};
+  const int width = spec.width();
+  int in = sites * width;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const LayerReader layer(layers[l], alive);
+    const auto shape = layer.shape("weight", 2);
+    const int out = static_cast<int>(shape[0]);
+    MaskedLayerSpec s{};
+    s.in = in;
+    s.out = out;
+    s.skip = layer.flag("skip");
+    s.local = layer.flag("local");
+    require(!s.local || l > 0, "the first layer cannot be local");
+    s.weight = layer.needed("weight", {out, in});
+    s.bias = layer.optional("bias", {out});
+    s.slope = layer.optional("slope", {in});
+    s.degree = layer.degrees("degree", out, sites);
+    if (s.skip) {
+      require(l >= 2 && spec.layers[l - 2].out == out, "skip needs two layers before it, of equal width");
+      require(std::equal(s.degree, s.degree + out, spec.layers[l - 2].degree), "skip needs units of equal degree");
+    }
+    require(std::is_sorted(s.degree, s.degree + out), "degree must not decrease from unit to unit");
+    // a unit sees what its degree allows, the first so many of the layer before, and nothing else may have a weight
+    for (int u = 0, visible = 0; u < out; ++u) {
+      while (visible < in && (l ? spec.layers[l - 1].degree[visible] <= s.degree[u] : visible / width < s.degree[u]))
+        ++visible;
+      const float* row = s.weight + size_t(u) * in;
+      require(std::all_of(row + visible, row + in, [](float w) { return w == 0.0f; }),
+              "weight: masked entries must be zero");
+    }
+    spec.layers.push_back(s);
+    in = out;
+  }
+  require(in == sites * width, "the last layer must have a unit for each site, or for each of its states");
+  for (int u = 0; u < in; ++u)
+    require(spec.layers.back().degree[u] == u / width,
+            "the last layer's unit p must have degree p; with states each of the units of site p");
+  return spec;
 }
 
 }  // namespace vanfast::cpu

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 
+#include "common/draw_state.h"
 #include "common/philox.h"
 #include "cpu/bind_layers.h"
 #include "cpu/conv_gradient.h"
@@ -69,47 +70,37 @@ std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, co
 std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& layers,
                                         const std::optional<Indices>& order, bool z2, bool bf16, const std::string& isa,
                                         const std::optional<py::dict>& prior) {
-  require(sites > 0, "num_sites must be positive");
-  require(!layers.empty(), "a network needs at least one layer");
   std::vector<py::object> alive;
-  MaskedSpec spec{sites, {}};
-  int in = sites;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    const LayerReader layer(layers[l], alive);
-    const auto shape = layer.shape("weight", 2);
-    const int out = static_cast<int>(shape[0]);
-    MaskedLayerSpec s{};
-    s.in = in;
-    s.out = out;
-    s.skip = layer.flag("skip");
-    s.local = layer.flag("local");
-    require(!s.local || l > 0, "the first layer cannot be local");
-    s.weight = layer.needed("weight", {out, in});
-    s.bias = layer.optional("bias", {out});
-    s.slope = layer.optional("slope", {in});
-    s.degree = layer.degrees("degree", out, sites);
-    if (s.skip) {
-      require(l >= 2 && spec.layers[l - 2].out == out, "skip needs two layers before it, of equal width");
-      require(std::equal(s.degree, s.degree + out, spec.layers[l - 2].degree), "skip needs units of equal degree");
-    }
-    require(std::is_sorted(s.degree, s.degree + out), "degree must not decrease from unit to unit");
-    // a unit sees what its degree allows, the first so many of the layer before, and nothing else may have a weight
-    for (int u = 0, visible = 0; u < out; ++u) {
-      while (visible < in && (l ? spec.layers[l - 1].degree[visible] <= s.degree[u] : visible < s.degree[u])) ++visible;
-      const float* row = s.weight + size_t(u) * in;
-      require(std::all_of(row + visible, row + in, [](float w) { return w == 0.0f; }),
-              "weight: masked entries must be zero");
-    }
-    spec.layers.push_back(s);
-    in = out;
-  }
-  require(in == sites, "the last layer must have num_sites units");
-  for (int p = 0; p < sites; ++p)
-    require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
+  MaskedSpec spec = read_masked(sites, 0, layers, alive);
   spec.prior = read_prior(prior, sites, alive);
   const Kernels& kernels = kernels_for(isa);
   return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels,
                                    read_order(order, sites), z2);
+}
+
+std::unique_ptr<Sampler> categorical_sampler(int sites, int states, const std::vector<py::dict>& layers,
+                                             const std::optional<Indices>& order, const Indices& maps, bool bf16,
+                                             const std::string& isa) {
+  require(states >= 2 && states <= vanfast::kMostStates,
+          "states must be from 2 to " + std::to_string(vanfast::kMostStates));
+  require(sites <= INT32_MAX / states, "num_sites times states must be below 2^31");
+  require(maps.ndim() == 2 && maps.shape(0) >= 1 && maps.shape(1) == states, "maps must be [order, states]");
+  std::vector<int8_t> table;
+  for (py::ssize_t g = 0; g < maps.shape(0); ++g) {
+    std::vector<bool> seen(states, false);
+    for (int k = 0; k < states; ++k) {
+      const int64_t image = maps.data()[g * states + k];
+      require(image >= 0 && image < states && !seen[image], "maps must be permutations of the states");
+      require(g > 0 || image == k, "maps must begin with the identity");
+      seen[image] = true;
+      table.push_back(static_cast<int8_t>(image));
+    }
+  }
+  std::vector<py::object> alive;
+  const MaskedSpec spec = read_masked(sites, states, layers, alive);
+  const Kernels& kernels = kernels_for(isa);
+  return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels,
+                                   read_order(order, sites), Alphabet(states, std::move(table)));
 }
 
 std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2,
@@ -196,7 +187,7 @@ py::array_t<float> aligned_array(std::vector<py::ssize_t> shape) {
 py::list kept_arrays(const Sampler& sampler, int64_t groups, std::vector<float*>& pointers) {
   const Scan& scan = sampler.scan();
   py::list kept;
-  for (int l = 0; l < scan.num_kept() * (sampler.z2() ? 2 : 1); ++l) {
+  for (int l = 0; l < sampler.num_kept(); ++l) {
     const auto layer = aligned_array({groups, scan.kept_units(l % scan.num_kept()), kLanes});
     pointers.push_back(const_cast<float*>(layer.data()));
     kept.append(layer);
@@ -204,7 +195,16 @@ py::list kept_arrays(const Sampler& sampler, int64_t groups, std::vector<float*>
   return kept;
 }
 
-// Returns (spins, log_q, energy or None, flipped or None, activations): activations are [groups, units, lanes].
+// Configurations whose values would index beyond a table are refused.
+void require_values(const Sampler& sampler, const py::array_t<int8_t, py::array::c_style>& spins) {
+  const int states = sampler.alphabet().states();
+  require(!states || std::all_of(spins.data(), spins.data() + spins.size(),
+                                 [states](int8_t s) { return s >= 0 && s < states; }),
+          "spins must hold states from 0 to " + std::to_string(states - 1));
+}
+
+// Returns (spins, log_q, energy or None, drawn or None, activations): spins as drawn, before the symmetry, and
+// activations [groups, units, lanes], where they are to be kept.
 py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t first, int threads,
                  const EnergyModel* model, bool keep) {
   const Scan& scan = sampler.scan();
@@ -217,9 +217,9 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
   require(!keep || scan.num_kept() > 0, "this network keeps no activations");
   py::array_t<int8_t> spins({static_cast<py::ssize_t>(count), static_cast<py::ssize_t>(sites)});
   py::array_t<double> log_q(count);
-  py::object energy = py::none(), flipped = py::none();
+  py::object energy = py::none(), drawn = py::none();
   double* energies = nullptr;
-  bool* flips = nullptr;
+  int8_t* d = nullptr;
   if (model) {
     py::array_t<double> array(count);
     energies = array.mutable_data();
@@ -228,18 +228,21 @@ py::tuple sample(const Sampler& sampler, int64_t count, uint64_t seed, uint64_t 
   py::list kept;
   std::vector<float*> pointers;
   if (keep && count > 0) {
-    py::array_t<bool> array(count);
-    flips = array.mutable_data();
-    flipped = array;
+    drawn = spins;
+    if (sampler.alphabet().order() > 1) {
+      py::array_t<int8_t> array({static_cast<py::ssize_t>(count), static_cast<py::ssize_t>(sites)});
+      d = array.mutable_data();
+      drawn = array;
+    }
     kept = kept_arrays(sampler, static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1), pointers);
   }
   int8_t* s = spins.mutable_data();
   double* q = log_q.mutable_data();
   {
     py::gil_scoped_release release;
-    sampler.sample(seed, first, count, threads, s, q, model, energies, pointers, flips, SignalPoll());
+    sampler.sample(seed, first, count, threads, s, q, model, energies, pointers, d, SignalPoll());
   }
-  return py::make_tuple(spins, log_q, energy, flipped, kept);
+  return py::make_tuple(spins, log_q, energy, drawn, kept);
 }
 
 // Gradients of sum_n weight[n] ln q(s_n), flat arrays in the order weight, bias, slope, pointwise, pointwise_bias of
@@ -250,7 +253,8 @@ std::vector<py::array_t<float>> gradient(const Sampler& sampler, const py::array
   const Scan& scan = sampler.scan();
   require(sampler.has_gradient(), "this network has no backward pass in the engine");
   require(drawn.ndim() == 2 && drawn.shape(1) == scan.num_sites(), "drawn must be [count, num_sites]");
-  const int64_t count = drawn.shape(0), layers = scan.num_kept() * (sampler.z2() ? 2 : 1);
+  require_values(sampler, drawn);
+  const int64_t count = drawn.shape(0), layers = sampler.num_kept();
   require(weight.ndim() == 1 && weight.shape(0) == count, "weight must be [count]");
   require(static_cast<int64_t>(kept.size()) == layers, "kept must have " + std::to_string(layers) + " arrays");
   const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first / kLanes + 1) : 0;
@@ -280,6 +284,7 @@ py::tuple evaluate(const Sampler& sampler, const py::array_t<int8_t, py::array::
                    bool keep) {
   const Scan& scan = sampler.scan();
   require(spins.ndim() == 2 && spins.shape(1) == scan.num_sites(), "spins must be [count, num_sites]");
+  require_values(sampler, spins);
   require(!keep || scan.num_kept() > 0, "this network keeps no activations");
   const int64_t count = spins.shape(0);
   py::array_t<double> log_q(count);
@@ -319,6 +324,8 @@ void bind_sampler(py::module_& module) {
              py::arg("layers"), py::arg("z2"), py::arg("bf16"), py::arg("isa"), py::arg("prior") = py::none());
   module.def("masked_sampler", &masked_sampler, py::arg("num_sites"), py::arg("layers"), py::arg("order"),
              py::arg("z2"), py::arg("bf16"), py::arg("isa"), py::arg("prior") = py::none());
+  module.def("categorical_sampler", &categorical_sampler, py::arg("num_sites"), py::arg("states"), py::arg("layers"),
+             py::arg("order"), py::arg("maps"), py::arg("bf16"), py::arg("isa"));
   module.def("mixture_sampler", &mixture_sampler, py::arg("log_weights"), py::arg("logits"), py::arg("z2"),
              py::arg("isa"));
   module.def("magnetization_sampler", &magnetization_sampler, py::arg("logits"), py::arg("z2"), py::arg("isa"));
@@ -334,6 +341,14 @@ void bind_sampler(py::module_& module) {
       },
       py::arg("isa") = "", py::arg("bf16") = false, py::arg("threads") = 0, py::arg("seconds") = 0.2);
   module.def("hardware_threads", [] { return resolve_threads(0); });
+  module.def(
+      "draw_state",
+      [](const Floats& logits, uint32_t word) {
+        require(logits.ndim() == 1 && logits.size() >= 2 && logits.size() <= vanfast::kMostStates,
+                "logits must be [states], 2 to 127 of them");
+        return vanfast::draw_state(logits.data(), static_cast<int>(logits.size()), 1, word);
+      },
+      py::arg("logits"), py::arg("word"), "The state that the draw rule gives, of float32 logits.");
   module.def(
       "philox",
       [](uint64_t seed, uint64_t sample, uint32_t block, uint32_t stream) {

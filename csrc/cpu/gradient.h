@@ -10,7 +10,7 @@ namespace vanfast::cpu {
 // One group's share of the inputs; lanes outside the batch have weight 0.
 struct GradientGroup {
   const float* const* kept;  // per kept layer: [units][kLanes]
-  const float* spins;        // [sites][kLanes], as they were scored, in drawing order
+  const float* spins;        // [sites][kLanes], spins or states, as they were scored, in drawing order
   const float* weight;       // [kLanes]
 };
 

@@ -103,6 +103,15 @@ struct Kernels {
   void (*star_logit)(const StarRow& row, const float* fields, float* logit);
   // fields of later sites += coupling spin [kLanes].
   void (*star_update)(const StarRow& row, const float* spin, float* fields);
+  // A site of q states, 0.0f .. q - 1, with logits [q][kLanes]: draw rule of common/draw_state.h; log_q += ln q(state).
+  void (*draw_states)(const float* logits, int states, const uint32_t* words, float* state, double* log_q);
+  // log_q += ln q(state) of given states.
+  void (*score_states)(const float* logits, int states, const float* state, double* log_q);
+  // out[site][k][lane] = 1.0f where state[site][lane] is k, else 0.
+  void (*one_hot)(const float* state, int states, int sites, float* out);
+  // out[site][k][lane] = weight[lane] d ln q(state) / d logit_k.
+  void (*state_gradient)(const float* logits, int states, const float* state, const float* weight, int sites,
+                         float* out);
 };
 
 extern const Kernels kBaseKernels;

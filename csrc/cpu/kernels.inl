@@ -305,7 +305,8 @@ constexpr MatMul kFp32 = {false, false, false, 1, multiply<Fp32Step>, activate_f
 constexpr MatMul kRounded = {true, false, false, 1, multiply<Fp32Step>, activate_rounded};
 
 constexpr Kernels table(const char* name, const MatMul* bf16) {
-  return {name,       kFp32,          kRounded,          bf16,       words,     draw,          signs,
-          score,      logit_gradient, activate_backward, sum_lanes,  correlate, mixture_logit, mixture_update,
-          nest_logit, nest_gradient,  star_logit,        star_update};
+  return {name,          kFp32,          kRounded,          bf16,        words,       draw,          signs,
+          score,         logit_gradient, activate_backward, sum_lanes,   correlate,   mixture_logit, mixture_update,
+          nest_logit,    nest_gradient,  star_logit,        star_update, draw_states, score_states,  one_hot,
+          state_gradient};
 }

@@ -1,4 +1,5 @@
 // Inner loops for AVX2 with FMA.
+#include "common/draw_state.h"
 #include "common/philox.h"
 #include "cpu/kernels.h"
 #include "cpu/log_sigmoid.h"
@@ -42,6 +43,8 @@ static inline float reduce(__m256 x) {
 #include "cpu/nest.inl"
 
 #include "cpu/star.inl"
+
+#include "cpu/states.inl"
 
 #include "cpu/kernels.inl"
 

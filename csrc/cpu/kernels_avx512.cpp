@@ -1,4 +1,5 @@
 // Inner loops for AVX-512 (F, BW, DQ, VL), with its bf16 products, and with AMX tiles for bf16.
+#include "common/draw_state.h"
 #include "common/philox.h"
 #include "cpu/kernels.h"
 #include "cpu/log_sigmoid.h"
@@ -35,6 +36,8 @@ static inline float reduce(__m512 x) { return _mm512_reduce_add_ps(x); }
 #include "cpu/nest.inl"
 
 #include "cpu/star.inl"
+
+#include "cpu/states.inl"
 
 #include "cpu/kernels.inl"
 

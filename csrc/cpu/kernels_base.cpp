@@ -1,4 +1,5 @@
 // Inner loops for any CPU: 128-bit vectors, which every 64-bit target has in some form, and no FMA.
+#include "common/draw_state.h"
 #include "common/philox.h"
 #include "cpu/kernels.h"
 #include "cpu/log_sigmoid.h"
@@ -41,6 +42,8 @@ static inline float reduce(Floats x) { return (x[0] + x[1]) + (x[2] + x[3]); }
 #include "cpu/nest.inl"
 
 #include "cpu/star.inl"
+
+#include "cpu/states.inl"
 
 #include "cpu/kernels.inl"
 

@@ -66,12 +66,12 @@ class MaskedGradient final : public Gradient {
   void weight_sums(const Layer& layer, int groups, Units& units, Buffer<float>& sums) const;
 
   const Kernels& kernels_;
-  int sites_, widest_;
+  int sites_, states_, widest_;
   std::vector<Layer> layers_;
 };
 
 MaskedGradient::MaskedGradient(const MaskedSpec& spec, const Kernels& kernels)
-    : kernels_(kernels), sites_(spec.num_sites), widest_(spec.num_sites) {
+    : kernels_(kernels), sites_(spec.num_sites), states_(spec.states), widest_(spec.num_sites * spec.width()) {
   for (size_t l = 0; l < spec.layers.size(); ++l) {
     const MaskedLayerSpec& from = spec.layers[l];
     widest_ = std::max(widest_, from.out);
@@ -80,7 +80,7 @@ MaskedGradient::MaskedGradient(const MaskedSpec& spec, const Kernels& kernels)
     if (from.slope) layer.slope.assign(from.slope, from.slope + from.in);
     const int64_t* in_degree = l ? spec.layers[l - 1].degree : nullptr;
     for (int u = 0, begin = 0, end = 0; u < from.out; ++u) {
-      while (end < from.in && (l ? in_degree[end] <= from.degree[u] : end < from.degree[u])) ++end;
+      while (end < from.in && (l ? in_degree[end] <= from.degree[u] : end / spec.width() < from.degree[u])) ++end;
       while (from.local && begin < end && in_degree[begin] < from.degree[u]) ++begin;
       layer.seen.emplace_back(begin, end);
     }
@@ -141,9 +141,14 @@ void MaskedGradient::run(const std::vector<GradientGroup>& groups, Gradient::Sum
   Units& units = static_cast<Units&>(workspace);
   const int last = static_cast<int>(layers_.size()) - 1, count = static_cast<int>(groups.size());
   for (auto& grad : units.grad) std::fill(grad.begin(), grad.end(), 0.0f);
-  for (int g = 0; g < count; ++g)
-    kernels_.logit_gradient(groups[g].kept[last], groups[g].spins, groups[g].weight, sites_,
-                            units.grad[last].data() + size_t(g) * sites_ * kLanes);
+  for (int g = 0; g < count; ++g) {
+    const auto& [kept, spins, weight] = groups[g];
+    float* grad = units.grad[last].data() + size_t(g) * layers_[last].out * kLanes;
+    if (states_)
+      kernels_.state_gradient(kept[last], states_, spins, weight, sites_, grad);
+    else
+      kernels_.logit_gradient(kept[last], spins, weight, sites_, grad);
+  }
   for (int l = last; l >= 0; --l) {
     const Layer& layer = layers_[l];
     LayerSums& s = sums.layers[l];
@@ -154,6 +159,9 @@ void MaskedGradient::run(const std::vector<GradientGroup>& groups, Gradient::Sum
         input = units.input.data();
         kernels_.fp32.activate(groups[g].kept[l - 1], layer.slope.data(), layer.in,
                                reinterpret_cast<Word*>(units.input.data()));
+      } else if (states_) {
+        input = units.input.data();
+        kernels_.one_hot(groups[g].spins, states_, sites_, units.input.data());
       }
       for (int ig = 0; ig < lane_groups(layer.in); ++ig)
         transpose_lanes(input, layer.in, ig * kLanes, units.columns.data() + (size_t(ig) * kRun + g) * kLanes * kLanes);

@@ -4,7 +4,7 @@
 // the previous layer, and a block of sites owns a consecutive run of units in each layer.
 // prefix: z of the block's units from all units finished before the block, one matrix product per layer.
 // scan:   site by site: the units of that degree, layer after layer, from the few units inside the block; the last
-//         layer's unit is the logit; draw.
+//         layer's unit is the logit, or its q units are the logits; draw.
 #include "cpu/masked_scan.h"
 
 #include <algorithm>
@@ -52,16 +52,18 @@ class MaskedScan final : public Scan {
     std::vector<Buffer<float>> z;      // per layer: [group][unit of the block][kLanes]
     Buffer<uint32_t> words;            // [group][4][kLanes]
     Buffer<float> fields;              // of the prior: [group][prior's values]
+    Buffer<float> one_hot;             // of sites with states: [group][site][state][kLanes]
   };
 
   // Units of the previous layer (spins for the first) that are finished before site p.
-  int finished(int l, int p) const { return l ? layers_[l - 1].first[p] : p; }
-  int visible(int l, int p) const { return l ? layers_[l - 1].first[p + 1] : p; }
+  int finished(int l, int p) const { return l ? layers_[l - 1].first[p] : p * width_; }
+  int visible(int l, int p) const { return l ? layers_[l - 1].first[p + 1] : p * width_; }
   int block_start(int block) const { return block * block_sites_; }
   int block_end(int block) const { return std::min(sites_, (block + 1) * block_sites_); }
   const Word* input(const Tile& tile, const Units& units, int l, int g) const {
-    return l ? units.active[l - 1].data() + int64_t(g) * layers_[l - 1].units * kLanes
-             : reinterpret_cast<const Word*>(tile.spins) + int64_t(g) * sites_ * kLanes;
+    if (l) return units.active[l - 1].data() + int64_t(g) * layers_[l - 1].units * kLanes;
+    const float* values = states_ ? units.one_hot.data() : tile.spins;
+    return reinterpret_cast<const Word*>(values) + int64_t(g) * sites_ * width_ * kLanes;
   }
   float* fields(Units& units, int g) const { return units.fields.data() + g * prior_.values(); }
   float* block_z(Units& units, int l, int g) const {
@@ -72,14 +74,18 @@ class MaskedScan final : public Scan {
 
   const Kernels& kernels_;
   const MatMul& math_;
-  int sites_, block_sites_;
+  int sites_, states_, width_, block_sites_;
   std::vector<Layer> layers_;
   std::vector<int> widest_block_;  // per layer
   StarPrior prior_;
 };
 
 MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16)
-    : kernels_(kernels), math_(bf16 ? kernels.rounded : kernels.fp32), sites_(spec.num_sites) {
+    : kernels_(kernels),
+      math_(bf16 ? kernels.rounded : kernels.fp32),
+      sites_(spec.num_sites),
+      states_(spec.states),
+      width_(spec.width()) {
   int widest = 1;
   for (const auto& layer : spec.layers) widest = std::max(widest, layer.out);
   // about 64 rows to a prefix product, at most 32 sites: the scan's share of the work grows with the block
@@ -128,13 +134,15 @@ MaskedScan::MaskedScan(const MaskedSpec& spec, const Kernels& kernels, bool bf16
 }
 
 int64_t MaskedScan::workspace_bytes() const {
-  int64_t words = 4;
+  int64_t words = 4 + int64_t(sites_) * states_;
   for (size_t l = 0; l < layers_.size(); ++l) words += layers_[l].units + widest_block_[l];
   return (words * kLanes + prior_.values()) * groups_per_tile() * 4;
 }
 
 MaskedScan::Units::Units(const MaskedScan& scan)
-    : words(size_t(4) * kLanes * scan.groups_per_tile()), fields(scan.prior_.values() * scan.groups_per_tile()) {
+    : words(size_t(4) * kLanes * scan.groups_per_tile()),
+      fields(scan.prior_.values() * scan.groups_per_tile()),
+      one_hot(size_t(scan.sites_) * scan.states_ * kLanes * scan.groups_per_tile()) {
   for (size_t l = 0; l < scan.layers_.size(); ++l) {
     if (l + 1 < scan.layers_.size())
       active.emplace_back(size_t(scan.layers_[l].units) * scan.groups_per_tile() * kLanes);
@@ -186,18 +194,26 @@ void MaskedScan::run(const Tile& tile, Workspace& workspace) const {
     for (int p = block_start(block); p < block_end(block); ++p)
       for (int g = 0; g < tile.groups; ++g) {
         finish_site(tile, units, block, p, g);
-        const float* logit = block_z(units, last, g) + (p - block_start(block)) * kLanes;
+        const float* logit = block_z(units, last, g) + (p - block_start(block)) * width_ * kLanes;
         float* spin = tile.spins + (int64_t(g) * sites_ + p) * kLanes;
         double* log_q = tile.log_q + g * kLanes;
         if (tile.given) {
-          kernels_.score(logit, spin, log_q);
+          if (states_)
+            kernels_.score_states(logit, states_, spin, log_q);
+          else
+            kernels_.score(logit, spin, log_q);
         } else {
           uint32_t* words = units.words.data() + g * 4 * kLanes;
           if (p % 4 == 0)
             kernels_.words(tile.seed, tile.first_sample + uint64_t(g) * kLanes, static_cast<uint32_t>(p / 4),
                            kSpinStream, words);
-          kernels_.draw(logit, words + p % 4 * kLanes, spin, log_q);
+          if (states_)
+            kernels_.draw_states(logit, states_, words + p % 4 * kLanes, spin, log_q);
+          else
+            kernels_.draw(logit, words + p % 4 * kLanes, spin, log_q);
         }
+        if (states_)
+          kernels_.one_hot(spin, states_, 1, units.one_hot.data() + (int64_t(g) * sites_ + p) * states_ * kLanes);
         prior_.drawn(p, spin, fields(units, g));
       }
   }

@@ -1,4 +1,5 @@
 // Masked linear stacks (one layer, VAN dense with channels, MADE): block = consecutive sites in drawing order.
+// Sites are spins, or have q states: then q inputs each, one-hot, and q logits.
 #pragma once
 
 #include <optional>
@@ -25,6 +26,9 @@ struct MaskedSpec {
   int num_sites;
   std::vector<MaskedLayerSpec> layers;
   std::optional<StarSpec> prior = {};
+  int states = 0;  // q, or 0 for spins
+  // Inputs, and logits, of a site.
+  int width() const { return states ? states : 1; }
 };
 
 // bf16 is rounding with float32 arithmetic here, on every set: pairs of units would straddle the sites of a block.

@@ -50,16 +50,27 @@ void write_spins(uint32_t* masks, int sites, int low, int high, int8_t* out) {
   }
 }
 
-double log_half_sum(double a, double b) {
-  const double top = std::max(a, b), gap = std::min(a, b) - top;
-  return top + std::log1p(std::exp(gap)) - std::log(2.0);
+// ln of the mean of exp(values). They are sorted: the images of a configuration come in another order for each of them,
+// and all must get the same bytes.
+double log_mean_exp(std::vector<double>& values) {
+  for (double value : values)
+    if (std::isnan(value)) return value;  // of activations that overflowed; nothing sorts it
+  std::sort(values.begin(), values.end());
+  const double top = values.back();
+  double others = 0.0;
+  for (size_t i = 0; i + 1 < values.size(); ++i) others += std::exp(values[i] - top);
+  return top + std::log1p(others) - std::log(static_cast<double>(values.size()));
 }
 
 }  // namespace
 
 Sampler::Sampler(std::unique_ptr<Scan> scan, std::unique_ptr<Gradient> gradient, const Kernels& kernels,
-                 std::vector<int64_t> order, bool z2)
-    : scan_(std::move(scan)), gradient_(std::move(gradient)), kernels_(kernels), order_(std::move(order)), z2_(z2) {
+                 std::vector<int64_t> order, Alphabet alphabet)
+    : scan_(std::move(scan)),
+      gradient_(std::move(gradient)),
+      kernels_(kernels),
+      order_(std::move(order)),
+      alphabet_(std::move(alphabet)) {
   if (order_.empty()) {
     order_.resize(scan_->num_sites());
     std::iota(order_.begin(), order_.end(), 0);
@@ -106,22 +117,48 @@ std::vector<float*> Sampler::kept_from(const std::vector<float*>& keep, int64_t 
   return kept;
 }
 
-// log_q of 1/2 (q(s) + q(-s)): the flipped spins go through the same blocks as given ones.
-void Sampler::add_mirror(const Tile& tile, float* const* keep, Scan::Workspace& workspace) const {
-  const int64_t values = int64_t(tile.groups) * scan_->num_sites() * kLanes;
-  Buffer<double> mirror(size_t(tile.groups) * kLanes, 0.0);
-  for (int64_t i = 0; i < values; ++i) tile.spins[i] = -tile.spins[i];
-  Tile flipped = tile;
-  flipped.given = true;
-  flipped.keep = keep;
-  flipped.log_q = mirror.data();
-  scan_->run(flipped, workspace);
-  for (int64_t i = 0; i < values; ++i) tile.spins[i] = -tile.spins[i];
-  for (size_t i = 0; i < mirror.size(); ++i) tile.log_q[i] = log_half_sum(tile.log_q[i], mirror[i]);
+// log_q of 1/|G| sum_g q_theta(g s): the images go through the same blocks as given spins. They end as they were.
+void Sampler::add_images(const Tile& tile, const std::vector<float*>& keep, Scan::Workspace& workspace) const {
+  const int order = alphabet_.order();
+  if (order == 1) return;
+  const int64_t values = int64_t(tile.groups) * scan_->num_sites() * kLanes, lanes = int64_t(tile.groups) * kLanes;
+  Buffer<double> log_q(size_t(order) * lanes, 0.0);
+  std::copy(tile.log_q, tile.log_q + lanes, log_q.begin());
+  for (int g = 1; g < order; ++g) {
+    alphabet_.advance(g - 1, tile.spins, values);
+    Tile image = tile;
+    image.given = true;
+    image.keep = keep.empty() ? nullptr : keep.data() + int64_t(g) * scan_->num_kept();
+    image.log_q = log_q.data() + g * lanes;
+    scan_->run(image, workspace);
+  }
+  alphabet_.advance(order - 1, tile.spins, values);
+  std::vector<double> images(order);
+  for (int64_t i = 0; i < lanes; ++i) {
+    for (int g = 0; g < order; ++g) images[g] = log_q[g * lanes + i];
+    tile.log_q[i] = log_mean_exp(images);
+  }
+}
+
+// Rows low .. high - 1 of a group in raster order, each mapped by its element of the symmetry (null: as drawn).
+void Sampler::write_rows(Task& task, const float* values, const int* element, int low, int high, int8_t* out) const {
+  const int sites = scan_->num_sites();
+  if (alphabet_.states()) {
+    for (int p = 0; p < sites; ++p)
+      for (int lane = low; lane < high; ++lane)
+        out[int64_t(lane - low) * sites + order_[p]] =
+            alphabet_.image(element ? element[lane] : 0, values[p * kLanes + lane]);
+    return;
+  }
+  uint32_t mirror = 0;
+  for (int lane = 0; element && lane < kLanes; ++lane) mirror |= uint32_t(element[lane]) << lane;
+  kernels_.signs(values, sites, task.drawn.data());
+  for (int p = 0; p < sites; ++p) task.masks[order_[p]] = task.drawn[p] ^ mirror;
+  write_spins(task.masks.data(), sites, low, high, out);
 }
 
 void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, int8_t* spins, double* log_q,
-                     const EnergyModel* model, double* energy, const std::vector<float*>& keep, bool* flipped,
+                     const EnergyModel* model, double* energy, const std::vector<float*>& keep, int8_t* drawn,
                      const Poll& poll) const {
   if (count <= 0) return;
   const int sites = scan_->num_sites();
@@ -138,23 +175,22 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
               task.log_q.data(),
               keep.empty() ? nullptr : kept.data()};
     scan_->run(tile, *task.workspace);
-    if (z2_) add_mirror(tile, keep.empty() ? nullptr : kept.data() + scan_->num_kept(), *task.workspace);
+    add_images(tile, kept, *task.workspace);
     for (int g = 0; g < tile_groups; ++g) {
-      alignas(64) uint32_t flip[4 * kLanes];
       const uint64_t base = (group + g) * kLanes;
-      if (z2_) kernels_.words(seed, base, 0, kFlipStream, flip);
       const int low = static_cast<int>(std::max(first, base) - base);
       // by the last index, for the index after it may be 2^64
       const int high = static_cast<int>(std::min<uint64_t>(first + (count - 1) - base, kLanes - 1)) + 1;
       const float* from = task.spins.data() + int64_t(g) * sites * kLanes;
       const int64_t row = static_cast<int64_t>(base + low - first);
-      int8_t* to = spins + row * sites;
-      uint32_t mirror = 0;
-      for (int lane = 0; z2_ && lane < kLanes; ++lane) mirror |= uint32_t(flip[lane] < 0x80000000u) << lane;
-      kernels_.signs(from, sites, task.drawn.data());
-      for (int p = 0; p < sites; ++p) task.masks[order_[p]] = task.drawn[p] ^ mirror;
-      write_spins(task.masks.data(), sites, low, high, to);
-      for (int lane = low; flipped && lane < high; ++lane) flipped[row + lane - low] = mirror >> lane & 1;
+      int element[kLanes] = {};
+      if (alphabet_.order() > 1) {
+        alignas(64) uint32_t words[4 * kLanes];
+        kernels_.words(seed, base, 0, kFlipStream, words);
+        for (int lane = 0; lane < kLanes; ++lane) element[lane] = alphabet_.element(words[lane]);
+      }
+      write_rows(task, from, element, low, high, spins + row * sites);
+      if (drawn) write_rows(task, from, nullptr, low, high, drawn + row * sites);
       std::copy(task.log_q.data() + g * kLanes + low, task.log_q.data() + g * kLanes + high, log_q + row);
     }
   });
@@ -167,45 +203,48 @@ void Sampler::sample(uint64_t seed, uint64_t first, int64_t count, int threads, 
   });
 }
 
-// What one thread holds of a group in the backward pass: both passes' spins and weights (the second with Z2 only).
+// What one thread holds of a group in the backward pass: spins and weights of every pass.
 struct Sampler::Backward {
-  explicit Backward(int sites) : spins{Buffer<float>(size_t(sites) * kLanes), {}}, weight{Buffer<float>(kLanes), {}} {}
-  Buffer<float> spins[2], weight[2];
+  Backward(int sites, int passes)
+      : spins(passes, Buffer<float>(size_t(sites) * kLanes)), weight(passes, Buffer<float>(kLanes)) {}
+  std::vector<Buffer<float>> spins, weight;
 };
 
 // Fills `to` for a group whose lane 0 is row `row0` of the batch (negative: lanes before the batch have weight 0).
 void Sampler::prepare_backward(const int8_t* spins, const double* weight, int64_t row0, int64_t count,
                                const float* const* kept, Backward& to) const {
-  const int sites = scan_->num_sites(), layers = scan_->num_kept();
+  const int sites = scan_->num_sites(), layers = scan_->num_kept(), passes = alphabet_.order();
   for (int p = 0; p < sites; ++p)
     for (int lane = 0; lane < kLanes; ++lane) {
       const int64_t row = row0 + lane;
       to.spins[0][p * kLanes + lane] = row < 0 || row >= count ? 1.0f : spins[row * sites + order_[p]];
     }
-  alignas(64) double log_q[2][kLanes] = {};
-  if (z2_) {
-    to.spins[1] = to.spins[0];
-    for (float& s : to.spins[1]) s = -s;
-    to.weight[1].resize(kLanes);
-    for (int pass = 0; pass < 2; ++pass) {
-      const float* logits = kept[(pass + 1) * layers - 1];
-      for (int p = 0; p < sites; ++p)
-        kernels_.score(logits + p * kLanes, to.spins[pass].data() + p * kLanes, log_q[pass]);
+  std::vector<double> log_q(size_t(passes) * kLanes, 0.0);
+  for (int pass = 0; pass < passes && passes > 1; ++pass) {
+    if (pass) {
+      to.spins[pass] = to.spins[pass - 1];
+      alphabet_.advance(pass - 1, to.spins[pass].data(), int64_t(sites) * kLanes);
     }
+    const float* logits = kept[(pass + 1) * layers - 1];
+    for (int p = 0; p < sites; ++p)
+      alphabet_.score(kernels_, logits + int64_t(p) * alphabet_.logits() * kLanes, to.spins[pass].data() + p * kLanes,
+                      log_q.data() + pass * kLanes);
   }
-  for (int pass = 0; pass < (z2_ ? 2 : 1); ++pass)
+  for (int pass = 0; pass < passes; ++pass)
     for (int lane = 0; lane < kLanes; ++lane) {
-      // d ln (q(s) + q(-s)) gives each term its share of the sum
-      const double part = z2_ ? 1.0 / (1.0 + std::exp(log_q[1 - pass][lane] - log_q[pass][lane])) : 1.0;
+      // d ln sum_g q_theta(g s) gives each term its share of the sum
+      double sum = 1.0;
+      for (int other = 0; other < passes; ++other)
+        if (other != pass) sum += std::exp(log_q[other * kLanes + lane] - log_q[pass * kLanes + lane]);
       const int64_t row = row0 + lane;
-      to.weight[pass][lane] = row < 0 || row >= count ? 0.0f : static_cast<float>(part * weight[row]);
+      to.weight[pass][lane] = row < 0 || row >= count ? 0.0f : static_cast<float>(1.0 / sum * weight[row]);
     }
 }
 
 std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const double* weight, uint64_t first,
                                                   int64_t count, int threads, const std::vector<const float*>& keep,
                                                   const Poll& poll) const {
-  const int layers = scan_->num_kept(), passes = z2_ ? 2 : 1;
+  const int layers = scan_->num_kept(), passes = alphabet_.order();
   const uint64_t first_group = first / kLanes;
   const int64_t groups = count ? static_cast<int64_t>((first + count - 1) / kLanes - first_group + 1) : 0;
   // partial sums over fixed runs of groups, added in fixed order: the same bytes for any number of threads. More of
@@ -221,7 +260,7 @@ std::vector<std::vector<float>> Sampler::gradient(const int8_t* spins, const dou
         if (!sums[slot]) sums[slot] = gradient_->make_sums();
         const auto workspace = gradient_->make_workspace();
         const int64_t end = groups * (slot + 1) / slots, step = gradient_->groups_per_run();
-        std::vector<Backward> held(step, Backward(scan_->num_sites()));
+        std::vector<Backward> held(step, Backward(scan_->num_sites(), passes));
         std::vector<const float*> kept(size_t(step) * layers * passes);
         for (int64_t g = groups * slot / slots; g < end; g += step) {
           std::vector<GradientGroup> run;
@@ -260,7 +299,7 @@ void Sampler::log_prob(const int8_t* spins, int64_t count, int threads, double* 
     float* const* keep_here = keep.empty() ? nullptr : kept.data();
     Tile tile{0, group * kLanes, tile_groups, true, task.spins.data(), task.log_q.data(), keep_here};
     scan_->run(tile, *task.workspace);
-    if (z2_) add_mirror(tile, keep_here ? keep_here + scan_->num_kept() : nullptr, *task.workspace);
+    add_images(tile, kept, *task.workspace);
     const int64_t from = group * kLanes, to = std::min<int64_t>(count, from + int64_t(tile_groups) * kLanes);
     std::copy(task.log_q.data(), task.log_q.data() + (to - from), log_q + from);
   });

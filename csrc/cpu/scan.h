@@ -14,7 +14,7 @@ struct Tile {
   uint64_t first_sample;  // multiple of kLanes
   int groups;
   bool given;     // spins are input: score them instead of drawing
-  float* spins;   // [groups][sites][kLanes], +-1
+  float* spins;   // [groups][sites][kLanes], +-1, or states 0 .. q - 1
   double* log_q;  // [groups][kLanes], added to
   // Pre-activations kept for the backward pass, or null: one pointer for each linear layer, to
   // [groups][kept units of the layer][kLanes].

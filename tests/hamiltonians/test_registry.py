@@ -43,11 +43,17 @@ def test_parameters_tell_what_is_required() -> None:
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: H.from_name("potts"), "unknown system 'potts', known are curie-weiss, edwards-anderson, hopfield"),
+        (
+            lambda: H.from_name("heisenberg"),
+            "unknown system 'heisenberg', known are curie-weiss, edwards-anderson, hopfield",
+        ),
         (lambda: H.from_name("sk", N=5, beta=1.0), "sk has no argument 'beta', it takes N, seed"),
         (lambda: H.from_name("curie-weiss", J=1.0), "curie-weiss needs N"),
         (lambda: H.from_name("edwards-anderson"), "give either L or shape"),
-        (lambda: H.from_config({"class": "Potts"}), r"config\['class'\] must be one of IsingSquare, .*, not 'Potts'"),
+        (
+            lambda: H.from_config({"class": "Heisenberg"}),
+            r"config\['class'\] must be one of IsingSquare, .*, not 'Heisenberg'",
+        ),
         (lambda: H.from_config({"class": "IsingSquare", "sides": 4}), "config of IsingSquare does not fit"),
         (
             lambda: H.from_config({"class": "Hopfield", "patterns": {"array": "patterns"}}),

@@ -11,6 +11,7 @@ import torch
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Kept, Program
 from vanfast.networks.plan import (
+    CategoricalPlan,
     ConvPlan,
     LayerGradient,
     MagnetizationPlan,
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
     from vanfast.networks import Network
 
 
+STACKS = ConvPlan | MaskedPlan | CategoricalPlan  # of layers: with products that can be rounded
+
+
 class CpuProgram(Program):
     """A network packed for one instruction set of this machine."""
 
     def __init__(self, plan: Plan, z2: bool, bf16: bool, threads: int, isa: str) -> None:
         self._engine = _compile(plan, z2, bf16, isa)
-        self._plan, self._z2, self._threads = plan, z2, threads
+        self._plan, self._threads = plan, threads
+        self._q = plan.q if isinstance(plan, CategoricalPlan) else None
 
     @property
     def isa(self) -> str:
@@ -51,34 +56,45 @@ class CpuProgram(Program):
     def sample(
         self, count: int, seed: int, first: int, ham: Hamiltonian | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-        spins, log_q, energy, _, _ = self._engine.sample(count, seed, first, self._threads, _native(ham))
-        return torch.from_numpy(spins), torch.from_numpy(log_q), None if energy is None else torch.from_numpy(energy)
+        spins, log_q, energy, _, _ = self._engine.sample(count, seed, first, self._threads, self._native(ham))
+        drawn = torch.from_numpy(spins)
+        return drawn, torch.from_numpy(log_q), self._energy(ham, drawn, energy)
 
     def sample_and_keep(self, count: int, seed: int, first: int, ham: Hamiltonian | None = None) -> CpuKept | None:
         if not self._engine.has_gradient or count == 0:
             return None
-        spins, log_q, energy, flipped, layers = self._engine.sample(
-            count, seed, first, self._threads, _native(ham), keep=True
+        spins, log_q, found, drawn, layers = self._engine.sample(
+            count, seed, first, self._threads, self._native(ham), keep=True
         )
-        drawn = np.where(flipped[:, None], -spins, spins)
+        energy = self._energy(ham, torch.from_numpy(spins), found)
         return CpuKept(self._engine, self._plan, self._threads, first, drawn, layers, spins, log_q, energy)
 
     def evaluate_and_keep(self, spins: Any) -> CpuKept | None:
-        given = as_spins(spins, self._engine.num_sites).numpy().copy()  # the caller's may change before `gradient`
+        # a copy: the caller's may change before `gradient`
+        given = as_spins(spins, self._engine.num_sites, q=self._q).numpy().copy()
         if not self._engine.has_gradient or not len(given):
             return None
         log_q, layers = self._engine.evaluate(given, self._threads, keep=True)
         return CpuKept(self._engine, self._plan, self._threads, 0, given, layers, given, log_q, None)
 
     def log_prob(self, spins: Any) -> torch.Tensor:
-        s = as_spins(spins, self._engine.num_sites)
+        s = as_spins(spins, self._engine.num_sites, q=self._q)
         return torch.from_numpy(self._engine.log_prob(s.numpy(), self._threads))
+
+    def _native(self, ham: Hamiltonian | None) -> _cpu.EnergyModel | None:
+        """What the engine evaluates in the same call: energies of spins. Those of states come after it."""
+        return None if ham is None or self._q is not None else ham.native
+
+    def _energy(self, ham: Hamiltonian | None, spins: torch.Tensor, found: np.ndarray | None) -> torch.Tensor | None:
+        if found is not None or ham is None:
+            return None if found is None else torch.from_numpy(found)
+        return ham.energy(spins, self._threads or None)
 
 
 class CpuKept(Kept):
-    """Pre-activations stay in the engine's layout: [groups, units, lanes] for every linear layer, with Z2 for the
-    spins as scored (`scored`, before any flip) and then for the flipped ones. Of networks without linear layers only
-    the logits stay. Group 0 begins at sample `first`, rounded down to a multiple of the lanes."""
+    """Pre-activations stay in the engine's layout: [groups, units, lanes] for every linear layer, with a symmetry for
+    the spins as scored (`scored`, as they were drawn) and then for each other image of them. Of networks without linear
+    layers only the logits stay. Group 0 begins at sample `first`, rounded down to a multiple of the lanes."""
 
     def __init__(
         self,
@@ -90,10 +106,10 @@ class CpuKept(Kept):
         layers: list[np.ndarray],
         spins: np.ndarray,
         log_q: np.ndarray,
-        energy: np.ndarray | None,
+        energy: torch.Tensor | None,
     ) -> None:
         self.spins, self.log_q = torch.from_numpy(spins), torch.from_numpy(log_q)
-        self.energy = None if energy is None else torch.from_numpy(energy)
+        self.energy = energy
         self._scored, self._layers, self._first = scored, layers, first
         self._engine, self._plan, self._threads = engine, plan, threads
 
@@ -106,7 +122,7 @@ class CpuKept(Kept):
             return [NestGradient(**_tensors(NestGradient, plan, flat))]
         if isinstance(plan, MagnetizationPlan):
             return [LayerGradient(torch.from_numpy(flat[0]).view(plan.logits.shape))]
-        assert isinstance(plan, ConvPlan | MaskedPlan)
+        assert isinstance(plan, STACKS)
         size = len(fields(LayerGradient))
         return [
             LayerGradient(**_tensors(LayerGradient, layer, flat[index * size : (index + 1) * size]))
@@ -124,10 +140,6 @@ def _tensors(kind: type[LayerGradient | NestGradient], like: object, flat: list[
     return tensors
 
 
-def _native(ham: Hamiltonian | None) -> _cpu.EnergyModel | None:
-    return None if ham is None else ham.native
-
-
 def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     from vanfast import _cpu
 
@@ -136,6 +148,9 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     if isinstance(plan, MaskedPlan):
         order = None if plan.order is None else plan.order.numpy()
         return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa, _prior(plan))
+    if isinstance(plan, CategoricalPlan):
+        order = None if plan.order is None else plan.order.numpy()
+        return _cpu.categorical_sampler(plan.num_sites, plan.q, _arrays(plan), order, plan.maps.numpy(), bf16, isa)
     if isinstance(plan, MagnetizationPlan):
         return _cpu.magnetization_sampler(plan.logits.numpy(), z2, isa)
     if isinstance(plan, PrefixPlan):
@@ -147,7 +162,7 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, isa)
 
 
-def _arrays(plan: ConvPlan | MaskedPlan) -> list[dict[str, Any]]:
+def _arrays(plan: ConvPlan | MaskedPlan | CategoricalPlan) -> list[dict[str, Any]]:
     """The layers as the C++ module takes them: field names to arrays, flags and None."""
     return [
         {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in vars(layer).items()}
@@ -180,7 +195,7 @@ class CpuBackend(Backend):
         if precision == "tf32":
             return "tf32 exists on GPUs only; use fp32 or bf16"
         plan = net.plan_type
-        if precision == "bf16" and not issubclass(plan, ConvPlan | MaskedPlan):
+        if precision == "bf16" and not issubclass(plan, STACKS):
             kind = "a mixture" if issubclass(plan, MixturePlan) else type(net).__name__
             return f"{kind} has no matrix products that could be rounded to bf16"
         if issubclass(plan, MagnetizationPlan | PrefixPlan):  # tables, in float64

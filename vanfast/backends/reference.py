@@ -20,6 +20,7 @@ from torch.nn import functional
 from vanfast._spins import as_spins
 from vanfast.backends.base import Backend, Program
 from vanfast.networks.plan import (
+    CategoricalPlan,
     ConvPlan,
     MagnetizationPlan,
     MaskedPlan,
@@ -30,12 +31,14 @@ from vanfast.networks.plan import (
     StarPriorPlan,
     moved,
 )
-from vanfast.random import draw_spins, flip_signs, random_words
+from vanfast.random import draw_spins, draw_states, random_words, symmetry_elements
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
 
+STACKS = ConvPlan | MaskedPlan | CategoricalPlan  # with products that can be rounded
+ORDERED = MaskedPlan | CategoricalPlan  # with an order of their own
 TILE = 64  # samples evaluated together, always as many, so that no result depends on the caller's batch
 
 Round = Callable[[Tensor], Tensor]
@@ -70,8 +73,8 @@ def conv_logits(plan: ConvPlan, spins: Tensor, rounded: Round = identity) -> Ten
     return z.flatten(1)
 
 
-def masked_logits(plan: MaskedPlan, spins: Tensor, rounded: Round = identity) -> Tensor:
-    """Logits float64 [B, N] of spins float64 [B, N], both in drawing order: full matrix products."""
+def masked_logits(plan: MaskedPlan | CategoricalPlan, spins: Tensor, rounded: Round = identity) -> Tensor:
+    """The last layer float64 [B, .] of its input float64 [B, .], both in drawing order: full matrix products."""
     z: Tensor = spins
     before: Tensor | None = None
     for layer in plan.layers:
@@ -163,11 +166,15 @@ class ReferenceProgram(Program):
 
     def __init__(self, plan: Plan, z2: bool, precision: str) -> None:
         self.plan, self.z2, self.num_sites = plan, z2, plan.num_sites
+        self.q = plan.q if isinstance(plan, CategoricalPlan) else None
         self.rounded = to_bf16 if precision == "bf16" else identity
-        self.order = plan.order.numpy() if isinstance(plan, MaskedPlan) and plan.order is not None else None
+        self.order = plan.order.numpy() if isinstance(plan, ORDERED) and plan.order is not None else None
 
     def logits(self, drawn: Tensor) -> Tensor:
-        """Logits float64 [B, N] of q_theta, both in drawing order."""
+        """Logits float64 [B, N] of q_theta, [B, N, q] of sites with states, both in drawing order."""
+        if isinstance(self.plan, CategoricalPlan):
+            one_hot = functional.one_hot(drawn.long(), self.plan.q).double().flatten(1)
+            return masked_logits(self.plan, one_hot, self.rounded).unflatten(1, (self.num_sites, self.plan.q))
         if isinstance(self.plan, ConvPlan | MaskedPlan):
             out = self._layers(self.plan, drawn.double())
             return out if self.plan.prior is None else out + star_logits(self.plan.prior, drawn.double())
@@ -199,12 +206,13 @@ class ReferenceProgram(Program):
 
     def _sample_tile(self, seed: int, begin: int) -> tuple[Tensor, Tensor]:
         words = random_words(seed, begin, TILE, self.num_sites)
-        drawn = np.ones((TILE, self.num_sites), dtype=np.int8)
+        drawn = np.ones((TILE, self.num_sites), dtype=np.int8)  # 1 is a spin as well as a state
+        draw = draw_spins if self.q is None else draw_states
         for site in range(self.num_sites):
             logits = self.logits(torch.from_numpy(drawn))[:, site].numpy()
-            drawn[:, site] = draw_spins(logits, words[:, site])
-        if self.z2:
-            drawn *= flip_signs(seed, begin, TILE)[:, None]
+            drawn[:, site] = draw(logits, words[:, site])
+        images = np.stack([image.numpy() for image in self._images(torch.from_numpy(drawn))])
+        drawn = images[symmetry_elements(seed, begin, TILE, len(images)), np.arange(TILE)]
         log_q = self._log_q(torch.from_numpy(drawn))
         if self.order is None:
             return torch.from_numpy(drawn), log_q
@@ -213,7 +221,7 @@ class ReferenceProgram(Program):
         return torch.from_numpy(raster), log_q
 
     def log_prob(self, spins: Any) -> Tensor:
-        drawn = as_spins(spins, self.num_sites)
+        drawn = as_spins(spins, self.num_sites, q=self.q)
         if self.order is not None:
             drawn = drawn[:, self.order]
         padding = -len(drawn) % TILE
@@ -222,13 +230,22 @@ class ReferenceProgram(Program):
             parts = [self._log_q(tile) for tile in tiles if len(tile)]
         return torch.cat([*parts, torch.empty(0, dtype=torch.float64)])[: len(drawn)]
 
+    def _images(self, drawn: Tensor) -> list[Tensor]:
+        """Configurations int8 [B, N] under each element of the symmetry group, the identity first."""
+        if isinstance(self.plan, CategoricalPlan):
+            return [table.to(torch.int8)[drawn.long()] for table in self.plan.maps]
+        return [drawn, -drawn] if self.z2 else [drawn]
+
+    def _log_q_theta(self, drawn: Tensor) -> Tensor:
+        if self.q is None:
+            return functional.logsigmoid(drawn * self.logits(drawn)).sum(1)
+        ln = functional.log_softmax(self.logits(drawn), -1)
+        return ln.gather(-1, drawn.long()[..., None]).sum((1, 2))
+
     def _log_q(self, drawn: Tensor) -> Tensor:
         """ln q, float64 [TILE], of one tile in drawing order."""
-        log_q = functional.logsigmoid(drawn * self.logits(drawn)).sum(1)
-        if not self.z2:
-            return log_q
-        flipped = functional.logsigmoid(-drawn * self.logits(-drawn)).sum(1)
-        return torch.logaddexp(log_q, flipped) - np.log(2.0)
+        terms = torch.stack([self._log_q_theta(image) for image in self._images(drawn)])
+        return terms[0] if len(terms) == 1 else torch.logsumexp(terms, 0) - np.log(len(terms))
 
 
 class ReferenceBackend(Backend):
@@ -242,7 +259,7 @@ class ReferenceBackend(Backend):
     def refuses(self, net: Network, precision: str) -> str | None:
         if precision not in ("fp32", "bf16"):
             return f"precision {precision!r} is not one of its precisions, 'fp32' and 'bf16'"
-        if precision == "bf16" and not issubclass(net.plan_type, ConvPlan | MaskedPlan):
+        if precision == "bf16" and not issubclass(net.plan_type, STACKS):
             return f"{type(net).__name__} has no matrix products that could be rounded to bf16"
         return None
 

@@ -33,7 +33,7 @@ def run(arguments: argparse.Namespace) -> int:
     trained = load_run(arguments.run)
     beta = trained.beta if arguments.beta is None else arguments.beta
     pieces = Pieces(sampler_of(trained, arguments), arguments)
-    accumulator = Accumulator(trained.net.num_sites, beta)
+    accumulator = Accumulator(trained.net.num_sites, beta, q=trained.net.q)
     for piece in pieces:
         accumulator.update(piece)
     observables = accumulator.result()

@@ -85,7 +85,8 @@ def values_of(ham: Hamiltonian, beta: float, method: str) -> dict[str, Any]:
     from vanfast.training.known import known_values, quick_method
 
     if method == "auto":
-        method = quick_method(ham) or ("enumeration" if ham.num_sites <= 24 else "transfer-matrix")
+        small = ham.num_sites <= 24 or ham.q is not None  # the transfer matrix is for spins
+        method = quick_method(ham) or ("enumeration" if small else "transfer-matrix")
         try:
             values = known_values(ham, beta, method)
         except ValueError as error:

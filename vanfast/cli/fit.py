@@ -12,7 +12,7 @@ import numpy as np
 from vanfast.cli.nets import add_network_options, names_a_network, network_of
 from vanfast.cli.optimizing import add_clipping_option, add_optimizer_options, add_run_options, add_seed_option
 from vanfast.cli.output import print_json, print_table
-from vanfast.cli.parser import integer, positive
+from vanfast.cli.parser import integer, positive, real
 from vanfast.cli.placing import place
 from vanfast.cli.systems import add_system_options, lattice_of, names_a_system, system_of
 
@@ -39,12 +39,20 @@ _SETTINGS: dict[str, tuple[str, Any]] = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "data", metavar="DATA", help="samples: .npz, .h5, .npy, text lines of +-1 or 0/1, or `+-+ COUNT`"
+        "data",
+        metavar="DATA",
+        help="samples: .npz, .h5, .npy, text lines of +-1 or 0/1, or `+-+ COUNT`; with --q states",
     )
-    add_network_options(parser, "made, or where a system is named as in vanfast train")
+    add_network_options(parser, "made, with --q categorical-made, or where a system is named as in vanfast train")
     add_system_options(parser)
     group = parser.add_argument_group("fit")
     group.add_argument("--beta", type=positive, metavar="B", help="inverse temperature that --net sk starts from")
+    group.add_argument(
+        "--levels",
+        type=_levels,
+        metavar="S,S",
+        help="numbers in DATA that are the states 0 .. Q-1: --levels=-4,-2,0,2,4",
+    )
     group.add_argument("--epochs", type=integer(1), metavar="E", help="passes through the data (default 100)")
     group.add_argument("--batch", type=integer(1), metavar="B", help="most samples a step (default 500)")
     group.add_argument(
@@ -70,9 +78,6 @@ def run(arguments: argparse.Namespace) -> int:
     from vanfast.training.likelihood.run import EpochRecord
     from vanfast.training.run import RunFolder
 
-    data = load_data(arguments.data)
-    if isinstance(data, Moments):
-        raise ValueError(f"{arguments.data} holds moments; a network is fitted to samples")
     settings = {name: default for name, default in _SETTINGS.values()}
     net: Network | None = None
     if arguments.resume and RunFolder(arguments.out, EpochRecord).holds_a_run():
@@ -81,11 +86,21 @@ def run(arguments: argparse.Namespace) -> int:
         settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}
         if settings["validation"] is None and arguments.validation is None:
             raise ValueError("the stored run had a file of validation data: give it again, --validation FILE")
-        if not names_a_network(arguments) and not names_a_system(arguments):
+        if not names_a_network(arguments) and not names_a_system(arguments, stored.net.q):
             net = stored.net
     for option, (name, _) in _SETTINGS.items():
         if getattr(arguments, option) is not None:
             settings[name] = getattr(arguments, option)
+    q = arguments.q if net is None else net.q
+    if net is None and arguments.model == "potts":
+        q = system_of(arguments).q
+    if q is None and arguments.levels is not None:
+        raise ValueError("--levels needs --q, the number of states")
+    data = load_data(arguments.data, q, arguments.levels)
+    if isinstance(data, Moments):
+        raise ValueError(f"{arguments.data} holds moments; a network is fitted to samples")
+    if isinstance(settings["validation"], str):
+        settings["validation"] = load_data(settings["validation"], q, arguments.levels)
     settings["patience"] = settings["patience"] or None
     settings["clip_norm"] = settings["clip_norm"] or None
     if net is None:
@@ -115,7 +130,7 @@ def _network(arguments: argparse.Namespace, data: Samples, default_seed: int) ->
             raise ValueError(f"{arguments.data} has {data.num_sites} spins and the system has {ham.num_sites} sites")
     else:
         ham = _free(data, lattice_of(arguments))
-        arguments.net = arguments.net or "made"
+        arguments.net = arguments.net or ("made" if data.q is None else "categorical-made")
     if arguments.net == "sk" and not named:
         if arguments.start == "physics":
             raise ValueError("--start physics needs a system, --model or --couplings, and --beta")
@@ -128,12 +143,17 @@ def _network(arguments: argparse.Namespace, data: Samples, default_seed: int) ->
 
 
 def _free(data: Samples, lattice: tuple[int, ...] | None) -> Hamiltonian:
-    from vanfast.hamiltonians import Pairwise
+    from vanfast.hamiltonians import Pairwise, Potts
 
     shape = lattice or data.shape or (data.num_sites,)
     if int(np.prod(shape)) != data.num_sites:
         raise ValueError(f"a lattice {'x'.join(map(str, shape))} does not have the {data.num_sites} spins of a sample")
-    return Pairwise.from_edges(data.num_sites, np.empty((0, 2), dtype=np.int64), np.empty(0), shape=shape)
+    free = Pairwise.from_edges(data.num_sites, np.empty((0, 2), dtype=np.int64), np.empty(0), shape=shape)
+    return free if data.q is None else Potts.on(free, data.q)
+
+
+def _levels(text: str) -> list[float]:
+    return [real("finite numbers such as -4,-2,0,2,4")(word) for word in text.split(",")]
 
 
 def _share_or_file(text: str) -> float | str:

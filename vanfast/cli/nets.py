@@ -11,15 +11,17 @@ import numpy as np
 
 from vanfast import networks
 from vanfast.cli.parser import integer, seed, sides
-from vanfast.hamiltonians import CurieWeiss, Hamiltonian, IsingSquare, IsingTriangular
+from vanfast.hamiltonians import CurieWeiss, Hamiltonian, IsingSquare, IsingTriangular, Potts
 from vanfast.networks import Network
 from vanfast.networks.sherrington_kirkpatrick import STARTS
+from vanfast.networks.symmetry import SYMMETRIES
 
 # network -> its options
 _TAKES: dict[str, tuple[str, ...]] = {
     "pixelcnn": ("depth", "width", "half_kernel", "residual", "no_bias", "z2", "prior"),
     "dense": ("depth", "width", "residual", "no_bias", "z2", "prior"),
     "made": ("hidden", "no_bias", "z2", "prior"),
+    "categorical-made": ("hidden", "no_bias", "symmetry"),
     "factorised": ("z2",),
     "mixture": ("components", "z2"),
     "sk": ("k", "start", "sparse", "learn_couplings", "z2"),
@@ -28,7 +30,7 @@ _TAKES: dict[str, tuple[str, ...]] = {
 }
 _OPTIONS = (
     *("depth", "width", "half_kernel", "hidden", "components", "residual", "no_bias", "z2", "prior"),
-    *("k", "start", "sparse", "learn_couplings"),
+    *("k", "start", "sparse", "learn_couplings", "symmetry"),
 )
 
 
@@ -51,11 +53,18 @@ def add_network_options(
         metavar="K",
         help="reach of a kernel (default: the least for depth x K + 1 >= L)",
     )
-    group.add_argument("--hidden", type=sides, metavar="W,W", help="hidden widths of made (default: N)")
+    group.add_argument(
+        "--hidden", type=sides, metavar="W,W", help="hidden widths of made and categorical-made (default: N)"
+    )
     group.add_argument("--components", type=integer(1), metavar="K", help="components of mixture (default 8)")
     group.add_argument("--residual", action="store_true", default=None, help="residual blocks")
     group.add_argument("--no-bias", action="store_true", default=None, help="no biases")
     group.add_argument("--z2", action="store_true", default=None, help="symmetrise under the flip of all spins")
+    group.add_argument(
+        "--symmetry",
+        choices=SYMMETRIES,
+        help="of categorical-made: average over shifts, permutations (q <= 5) or the reflection of the states",
+    )
     group.add_argument(
         "--prior",
         choices=("star",),
@@ -78,7 +87,10 @@ def names_a_network(arguments: argparse.Namespace) -> bool:
 def network_of(arguments: argparse.Namespace, ham: Hamiltonian, default_seed: int, beta: float) -> Network:
     """A fresh network for `ham`, one that starts from physics at `beta`; ValueError says which option does not fit and
     which ones do."""
-    name = arguments.net or ("pixelcnn" if _is_uniform(ham) else "dense")
+    of_states = "categorical-made" if ham.q is not None else None
+    name = arguments.net or of_states or ("pixelcnn" if _is_uniform(ham) else "dense")
+    if of_states and name != of_states:
+        raise ValueError(f"--net {name} is for spins +-1; sites of {ham.q} states take --net {of_states}")
     for option in _OPTIONS:
         if getattr(arguments, option) is not None and option not in _TAKES[name]:
             fitting = ", ".join("--" + other.replace("_", "-") for other in _TAKES[name])
@@ -137,6 +149,21 @@ def _made(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any
     )
 
 
+def _categorical_made(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
+    if ham.q is None:
+        raise ValueError("--net categorical-made is for sites of q states: give --q, or --model potts")
+    if arguments.symmetry is not None and isinstance(ham, Potts) and not ham.is_symmetric:
+        raise ValueError("--symmetry does not fit a system with a field, whose states are not alike")
+    return networks.CategoricalMADE(
+        ham.num_sites,
+        ham.q,
+        hidden=arguments.hidden or (ham.num_sites,),
+        bias=not arguments.no_bias,
+        symmetry=arguments.symmetry,
+        seed=common["seed"],
+    )
+
+
 def _factorised(arguments: argparse.Namespace, ham: Hamiltonian, common: dict[str, Any]) -> Network:
     return networks.Factorised(ham.num_sites, **common)
 
@@ -175,6 +202,7 @@ _MAKERS: dict[str, Callable[[argparse.Namespace, Hamiltonian, dict[str, Any]], N
     "pixelcnn": _pixelcnn,
     "dense": _dense,
     "made": _made,
+    "categorical-made": _categorical_made,
     "factorised": _factorised,
     "mixture": _mixture,
     "curie-weiss-inf": _curie_weiss_inf,

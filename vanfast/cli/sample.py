@@ -36,6 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         network_digest=digest(trained.net),
         hamiltonian=ham,
         shape=trained.net.shape if ham is None else ham.shape,
+        q=trained.net.q,
         extra={
             "beta": beta,
             "network": trained.net.config(),

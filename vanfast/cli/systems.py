@@ -15,6 +15,7 @@ _MEANINGS: dict[str, tuple[str, ...]] = {
     "shape": ("shape",),
     "N": ("N",),
     "P": ("P",),
+    "q": ("q",),
     "coupling": ("coupling", "J"),
     "boundary": ("boundary",),
     "field": ("field", "h"),
@@ -35,6 +36,7 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--shape", type=sides, metavar="LYxLX", help="sides of a lattice, such as 8x16")
     group.add_argument("--N", type=integer(1), metavar="N", help="number of spins where there is no lattice")
     group.add_argument("--P", type=integer(1), metavar="P", help="patterns of a Hopfield model (default 2)")
+    group.add_argument("--q", type=integer(2, 127), metavar="Q", help="states of a site, of a Potts model or of data")
     group.add_argument("--orthogonal", action="store_true", default=None, help="orthogonal patterns")
     group.add_argument("--coupling", type=_numbers, metavar="J", help="one number, or one for each direction (1,0.5)")
     group.add_argument("--boundary", type=_boundary, metavar="B", help="periodic (default), open, or one for each side")
@@ -53,17 +55,20 @@ def add_system_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def names_a_system(arguments: argparse.Namespace) -> bool:
-    """Whether any of the options above was given."""
+def names_a_system(arguments: argparse.Namespace, q: int | None = None) -> bool:
+    """Whether any of the options above was given, but --q with the value `q`, which says nothing new."""
     options = (*_MEANINGS, *_OF_FILE, "model", "couplings")
-    return any(getattr(arguments, option) is not None for option in options)
+    given = [option for option in options if getattr(arguments, option) is not None]
+    return any(option != "q" or arguments.q != q for option in given)
 
 
 def lattice_of(arguments: argparse.Namespace) -> tuple[int, ...] | None:
-    """The lattice that --L or --shape names where no system is named, or None; ValueError for any other option."""
+    """The lattice that --L or --shape names where no system is named, or None; ValueError for other options than these
+    and --q."""
     for option in (*_MEANINGS, *_OF_FILE):
-        if getattr(arguments, option) is not None and option not in ("L", "shape"):
-            raise ValueError(f"{_flag(option)} needs --model or --couplings; without them there are --L and --shape")
+        if getattr(arguments, option) is not None and option not in ("L", "shape", "q"):
+            allowed = "--L, --shape and --q"
+            raise ValueError(f"{_flag(option)} needs --model or --couplings; without them there are {allowed}")
     if arguments.L is not None and arguments.shape is not None:
         raise ValueError("give either --L or --shape")
     return (arguments.L, arguments.L) if arguments.L is not None else arguments.shape

@@ -6,6 +6,7 @@ Python floats and numpy arrays.
     kaufman            square-lattice torus, any size
     transfer_matrix    lattices narrow in one direction, any couplings and fields
     enumerate          any system of up to 24 spins, with magnetisations and correlations
+    enumerate_states   any system of sites with q states, such as Potts, up to 2^24 configurations
     curie_weiss        sum over the magnetisation
     hopfield           sum over the magnetisations of sites that are alike, for few patterns
     forward_recursion  of a network whose conditionals know the magnetisation alone, on the Curie-Weiss model
@@ -20,6 +21,7 @@ from vanfast.exact.enumeration import Enumeration, enumerate, states
 from vanfast.exact.forward_recursion import NetworkThermodynamics, forward_recursion
 from vanfast.exact.hopfield import HopfieldResult, hopfield
 from vanfast.exact.mean_field import TapResult, naive_mean_field, tap
+from vanfast.exact.potts import StateEnumeration, enumerate_states, q_states
 from vanfast.exact.square_torus import kaufman
 from vanfast.exact.transfer_matrix import transfer_matrix
 
@@ -30,15 +32,18 @@ __all__ = [
     "MeanField",
     "NetworkThermodynamics",
     "PairSystem",
+    "StateEnumeration",
     "TapResult",
     "Thermodynamics",
     "bethe",
     "curie_weiss",
     "enumerate",
+    "enumerate_states",
     "forward_recursion",
     "hopfield",
     "kaufman",
     "naive_mean_field",
+    "q_states",
     "states",
     "tap",
     "transfer_matrix",

@@ -22,10 +22,12 @@ class Hamiltonian:
     Attributes:
         num_sites: N.
         shape: the lattice, (N,) where there is none.
+        q: number of states of a site, where these stand in place of spins (Potts); None for spins.
     """
 
     num_sites: int
     shape: tuple[int, ...]
+    q: int | None = None
 
     def __init__(self, shape: tuple[int, ...], fields: np.ndarray) -> None:
         self.shape = shape

@@ -12,6 +12,7 @@ from vanfast.hamiltonians.base import Hamiltonian
 from vanfast.hamiltonians.hopfield import Hopfield, orthogonal_patterns, random_patterns
 from vanfast.hamiltonians.lattices import EdwardsAnderson, IsingCubic, IsingSquare, IsingTriangular
 from vanfast.hamiltonians.pairwise import CurieWeiss, Pairwise, SherringtonKirkpatrick
+from vanfast.hamiltonians.potts import Potts
 
 CLASSES: dict[str, type[Hamiltonian]] = {
     cls.__name__: cls
@@ -24,6 +25,7 @@ CLASSES: dict[str, type[Hamiltonian]] = {
         SherringtonKirkpatrick,
         Hopfield,
         CurieWeiss,
+        Potts,
     )
 }
 
@@ -54,6 +56,7 @@ MAKERS: dict[str, Callable[..., Hamiltonian]] = {
     "sk": SherringtonKirkpatrick,
     "hopfield": _hopfield,
     "curie-weiss": CurieWeiss,
+    "potts": Potts,
 }
 
 

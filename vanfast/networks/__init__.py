@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from vanfast.networks.base import Network
+from vanfast.networks.categorical_made import CategoricalMADE
 from vanfast.networks.curie_weiss import CurieWeissInf, CurieWeissN, OneParameter
 from vanfast.networks.dense import Dense
 from vanfast.networks.exact_h2 import ExactH2
@@ -10,6 +11,7 @@ from vanfast.networks.made import MADE
 from vanfast.networks.mixture import BernoulliMixture, Factorised
 from vanfast.networks.pixelcnn import PixelCNN
 from vanfast.networks.plan import (
+    CategoricalPlan,
     ConvLayer,
     ConvPlan,
     MagnetizationPlan,
@@ -27,6 +29,8 @@ __all__ = [
     "MADE",
     "SK",
     "BernoulliMixture",
+    "CategoricalMADE",
+    "CategoricalPlan",
     "ConvLayer",
     "ConvPlan",
     "CurieWeissInf",
@@ -51,7 +55,8 @@ __all__ = [
 _CLASSES: dict[str, type[Network]] = {
     network.__name__: network
     for network in (
-        *(BernoulliMixture, CurieWeissInf, CurieWeissN, Dense, ExactH2, Factorised, MADE, OneParameter, PixelCNN, SK),
+        *(BernoulliMixture, CategoricalMADE, CurieWeissInf, CurieWeissN, Dense, ExactH2, Factorised, MADE),
+        *(OneParameter, PixelCNN, SK),
     )
 }
 

@@ -15,9 +15,11 @@ MAX_BETA = 1e100
 
 
 def as_hamiltonian(ham: object) -> Hamiltonian:
-    """`ham`; TypeError for anything that is not a Hamiltonian."""
+    """`ham`; TypeError for anything that is not a Hamiltonian of spins +-1."""
     if not isinstance(ham, Hamiltonian):
         raise TypeError(f"ham must be a vanfast.hamiltonians.Hamiltonian, got {type(ham).__name__}")
+    if ham.q is not None:
+        raise TypeError(f"ham has sites of q = {ham.q} states; this network takes spins +-1 only")
     return ham
 
 

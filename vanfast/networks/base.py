@@ -1,4 +1,4 @@
-"""What every network is: an exact distribution q(s) over spins, evaluated in logits and drawn site by site."""
+"""What every network is: an exact distribution q(s) over configurations, evaluated in logits, drawn site by site."""
 
 from __future__ import annotations
 
@@ -25,13 +25,15 @@ class Network(nn.Module, ABC):
 
     With `z2` the distribution is q(s) = (q_theta(s) + q_theta(-s)) / 2. A logit is
     ln q_theta(s_i = +1 | s_<i) - ln q_theta(s_i = -1 | s_<i). Spins are +-1 in any integer or float dtype, [B, N] in
-    raster order, [N] for one configuration or [B, *shape]; anything else raises ValueError.
+    raster order, [N] for one configuration or [B, *shape]; anything else raises ValueError. Where `q` is a number,
+    sites have the states 0 .. q - 1 instead, and as many logits.
     """
 
     plan_type: ClassVar[type[Plan]]  # of what `plan` gives
     num_sites: int
     shape: tuple[int, ...]
     z2: bool
+    q: int | None = None
     prior: StarPrior | None = None
 
     def __init__(self, shape: tuple[int, ...], z2: bool) -> None:
@@ -70,13 +72,19 @@ class Network(nn.Module, ABC):
     def log_prob(self, spins: Any) -> Tensor:
         """ln q(s), float64 [B], differentiable with respect to the parameters.
 
-        Raises ValueError for spins that are not +-1 or of another size.
+        Raises ValueError for spins that are not +-1 (or states that are not 0 .. q - 1), or of another size.
         """
-        s = as_spins(spins, self.num_sites, device=self.device)
-        if not self.z2:
+        s = as_spins(spins, self.num_sites, device=self.device, q=self.q)
+        images = self.images(s)
+        if len(images) == 1:
             return self._log_q_theta(s)
-        both = self._log_q_theta(torch.cat([s, -s])).unflatten(0, (2, len(s)))
-        return torch.logaddexp(both[0], both[1]) - math.log(2)
+        terms = self._log_q_theta(torch.cat(images)).unflatten(0, (len(images), len(s)))
+        return torch.logsumexp(terms, 0) - math.log(len(images))
+
+    def images(self, spins: Tensor) -> list[Tensor]:
+        """The configurations that q(s) is the mean of q_theta over: s under each element of the symmetry group, int8
+        [B, N], s itself first; without a symmetry that is all."""
+        return [spins, -spins] if self.z2 else [spins]
 
     @classmethod
     def from_arguments(cls, arguments: dict[str, Any]) -> Network:

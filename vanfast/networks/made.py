@@ -50,22 +50,14 @@ class MADE(MaskedNetwork):
         super().__init__((integer("N", N, 1),), flag("z2", z2))
         self.hidden = integers("hidden", hidden, 1)
         self.bias = flag("bias", bias)
-        if activation not in ("prelu", "relu"):
-            raise ValueError(f"activation = {activation!r} must be 'prelu' or 'relu'")
-        self.activation = activation
-        drawn = None if order is None else torch.tensor(_permutation(order, self.num_sites))
+        self.activation = checked_activation(activation)
+        drawn = None if order is None else torch.tensor(permutation(order, self.num_sites))
         self._order: Tensor | None
         self.register_buffer("_order", drawn, persistent=False)
         self.prior = make_prior(prior, ham, beta, self.shape, z2, drawn)
         rng = generator(seed)
-        self.degrees = _hidden_degrees(degrees, self.num_sites, self.hidden, rng)
-        sites = torch.arange(self.num_sites)
-        seen, self.steps = sites + 1, nn.ModuleList()  # an input spin j is visible to units of degree > j
-        for units in [*map(torch.tensor, self.degrees), sites]:
-            first = not len(self.steps)
-            slope = None if first else slopes(len(seen)) if activation == "prelu" else torch.zeros(len(seen))
-            self.steps.append(Step(MaskedLinear(seen, units, bias, rng), slope))
-            seen = units
+        self.degrees = hidden_degrees(degrees, self.num_sites, self.hidden, rng)
+        self.steps = masked_steps(self.num_sites, 1, self.degrees, self.activation, bias, rng)
 
     @property
     def order(self) -> Tensor | None:
@@ -75,7 +67,7 @@ class MADE(MaskedNetwork):
         return spins if self._order is None else spins[:, self._order]
 
     def config(self) -> dict[str, Any]:
-        sequential = self.degrees == _sequential_degrees(self.num_sites, self.hidden)
+        sequential = self.degrees == sequential_degrees(self.num_sites, self.hidden)
         return {
             "class": "MADE",
             "N": self.num_sites,
@@ -89,14 +81,38 @@ class MADE(MaskedNetwork):
         }
 
 
-def _permutation(order: object, num_sites: int) -> tuple[int, ...]:
+def masked_steps(
+    num_sites: int,
+    width: int,
+    degrees: Sequence[Sequence[int]],
+    activation: str,
+    bias: bool,
+    rng: torch.Generator | None,
+) -> nn.ModuleList:
+    """Hidden layers of these degrees and the layer of logits, for sites with `width` inputs and `width` logits each."""
+    outputs = torch.arange(num_sites).repeat_interleave(width)
+    seen, steps = outputs + 1, nn.ModuleList()  # the inputs of site j are visible to units of degree > j
+    for units in [*map(torch.tensor, degrees), outputs]:
+        slope = None if not len(steps) else slopes(len(seen)) if activation == "prelu" else torch.zeros(len(seen))
+        steps.append(Step(MaskedLinear(seen, units, bias, rng), slope))
+        seen = units
+    return steps
+
+
+def checked_activation(activation: str) -> str:
+    if activation not in ("prelu", "relu"):
+        raise ValueError(f"activation = {activation!r} must be 'prelu' or 'relu'")
+    return activation
+
+
+def permutation(order: object, num_sites: int) -> tuple[int, ...]:
     sites = integers("order", order, 0)
     if sorted(sites) != list(range(num_sites)):
         raise ValueError(f"order must hold each of 0 .. {num_sites - 1} once, got {len(sites)} entries {sites[:8]} ...")
     return sites
 
 
-def _sequential_degrees(num_sites: int, hidden: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+def sequential_degrees(num_sites: int, hidden: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
     top = num_sites - 1
     return tuple(tuple(1 + unit * top // width if top else 0 for unit in range(width)) for width in hidden)
 
@@ -110,12 +126,12 @@ def _random_degrees(num_sites: int, hidden: tuple[int, ...], seed: int) -> tuple
     return tuple(layers)
 
 
-def _hidden_degrees(
+def hidden_degrees(
     degrees: str | Sequence[Sequence[int]], num_sites: int, hidden: tuple[int, ...], rng: torch.Generator | None
 ) -> tuple[tuple[int, ...], ...]:
     if isinstance(degrees, str):
         if degrees == "sequential":
-            return _sequential_degrees(num_sites, hidden)
+            return sequential_degrees(num_sites, hidden)
         if degrees == "random":
             return _random_degrees(num_sites, hidden, int(torch.randint(2**62, (), generator=rng)))
         raise ValueError(f"degrees = {degrees!r} must be 'sequential', 'random' or a sequence for each hidden layer")

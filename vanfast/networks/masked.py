@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from vanfast.networks.base import LayeredNetwork, add_to_grad, optional_snapshot
 from vanfast.networks.layers import ChannelLinear, MaskedLinear
-from vanfast.networks.plan import LayerGradient, MaskedLayer, MaskedPlan, NestGradient
+from vanfast.networks.plan import CategoricalPlan, LayerGradient, MaskedLayer, MaskedPlan, NestGradient, Plan
 
 
 class MaskedNetwork(LayeredNetwork):
     """A stack of `MaskedLinear` and `ChannelLinear` layers."""
 
-    plan_type = MaskedPlan
+    plan_type: ClassVar[type[Plan]] = MaskedPlan
 
-    def plan(self) -> MaskedPlan:
+    def plan(self) -> MaskedPlan | CategoricalPlan:
+        prior = None if self.prior is None else self.prior.plan()
+        return MaskedPlan(self.num_sites, self.order, self._plan_layers(), prior)
+
+    def _plan_layers(self) -> tuple[MaskedLayer, ...]:
         layers = []
         for step in self.stack:
             assert isinstance(step.layer, MaskedLinear | ChannelLinear)
@@ -28,8 +33,7 @@ class MaskedNetwork(LayeredNetwork):
                     local=isinstance(step.layer, ChannelLinear),
                 )
             )
-        prior = None if self.prior is None else self.prior.plan()
-        return MaskedPlan(self.num_sites, self.order, tuple(layers), prior)
+        return tuple(layers)
 
     def add_gradient(self, gradients: Sequence[LayerGradient | NestGradient]) -> None:
         if len(gradients) != len(self.steps):

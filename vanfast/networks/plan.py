@@ -86,6 +86,22 @@ class MaskedPlan:
 
 
 @dataclass(frozen=True, eq=False)
+class CategoricalPlan:
+    """A stack of masked linear layers over sites of q states, drawn by the rule of `random.draw_states`.
+
+    The input is one-hot: its position p q + k is 1 where the p-th drawn site has state k, else 0, and is visible to
+    units of degree > p. Units p q .. p q + q - 1 of the last layer have degree p and are the logits of that site. With
+    the permutations of states in `maps`, the same for every site, q(s) is the mean of q_theta(g s) over all g.
+    """
+
+    num_sites: int
+    q: int
+    order: torch.Tensor | None  # int64 [N], as in MaskedPlan
+    layers: tuple[MaskedLayer, ...]
+    maps: torch.Tensor  # int64 [G, q], a group, the identity first: element g makes state k maps[g, k]
+
+
+@dataclass(frozen=True, eq=False)
 class MixturePlan:
     """q(s) = sum_k w_k prod_i sigmoid(s_i x_ki), drawn in raster order.
 
@@ -172,7 +188,7 @@ class LayerGradient:
     pointwise_bias: torch.Tensor | None = None
 
 
-Plan = ConvPlan | MaskedPlan | MixturePlan | MagnetizationPlan | PrefixPlan | NestPlan
+Plan = ConvPlan | MaskedPlan | CategoricalPlan | MixturePlan | MagnetizationPlan | PrefixPlan | NestPlan
 
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from vanfast import exact
 from vanfast.exact._elimination import best_plan
 from vanfast.exact.hopfield import MAX_TERMS, number_of_terms
-from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, IsingSquare
+from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, IsingSquare, Potts
 
 if TYPE_CHECKING:
     from vanfast.exact import Thermodynamics
@@ -18,6 +19,8 @@ TRANSFERRED = 2.0**29  # updated weights of a transfer matrix: a second or two
 
 def quick_method(ham: Hamiltonian) -> str | None:
     """Name of the method that gives exact values of `ham` in no time, None where there is none."""
+    if isinstance(ham, Potts):
+        return "enumeration" if ham.num_sites * math.log2(ham.q) <= ENUMERATED else None
     if _on_kaufmans_torus(ham):
         return "kaufman"
     if isinstance(ham, CurieWeiss):
@@ -50,7 +53,7 @@ def known_values(ham: Hamiltonian, beta: float, method: str | None = None) -> Th
             raise ValueError("hopfield solves the Hopfield model only")
         return exact.hopfield(ham.patterns, beta)
     if method == "enumeration":
-        return exact.enumerate(ham, beta)
+        return exact.enumerate_states(ham, beta) if isinstance(ham, Potts) else exact.enumerate(ham, beta)
     if method == "transfer-matrix":
         return exact.transfer_matrix(ham, beta)
     raise ValueError(f"method must be kaufman, curie-weiss, hopfield, enumeration or transfer-matrix, got {method!r}")

@@ -32,6 +32,7 @@ def fit(
     seed: int = 0,
     *,
     counts: Any = None,
+    levels: Any = None,
     validation: Any = 0.1,
     patience: int | None = 10,
     learning_rate: float = 1e-3,
@@ -52,6 +53,9 @@ def fit(
 
     data       samples [M, N] of +-1 or 0/1, or [M, *shape], or [chains, draws, N], array or tensor; Samples; or the
                name of a file, see `vanfast.training.load_data`.
+               For a network over sites of q states: these as 0 .. q - 1 in the same forms.
+    levels     the numbers that stand for states 0 .. q - 1 in data (and in validation data), where these are others:
+               (-4, -2, 0, 2, 4) for sums of blocks.
     counts     how often each sample was seen, or any weights >= 0, [M]. A configuration is in one batch an epoch
                whatever its weight: small batches of very unequal weights are noisy.
     epochs     passes through the training data, each in an order of its own, cut into batches of at most `batch`.
@@ -77,9 +81,9 @@ def fit(
     check_training_arguments(net, checkpoint_every, resume, out)
     checked_integer("seed", seed, 0, 2**64 - 1)
     share = checked_share(validation or 0.0) if validation is None or isinstance(validation, Real) else None
-    training, held = samples_for(net, "data", data, counts), None
+    training, held = samples_for(net, "data", data, counts, levels), None
     if share is None:
-        held = samples_for(net, "validation", validation, None)
+        held = samples_for(net, "validation", validation, None, levels)
     elif share:
         training, held = held_out(training, share, int(seed))
     settings = FitSettings.checked(
@@ -102,10 +106,10 @@ def fit(
     return trainer.go(checkpoint_every, progress, callback)
 
 
-def samples_for(net: Network, name: str, data: Any, counts: Any) -> Samples:
-    """Samples of the network's size; ValueError or TypeError that names the argument otherwise."""
+def samples_for(net: Network, name: str, data: Any, counts: Any, levels: Any = None) -> Samples:
+    """Samples of the network's size and kind of sites; ValueError or TypeError that names the argument otherwise."""
     try:
-        found = as_data(data, counts, net.num_sites)
+        found = as_data(data, counts, net.num_sites, net.q, levels)
     except (TypeError, ValueError) as error:
         if name == "data":
             raise
@@ -114,4 +118,7 @@ def samples_for(net: Network, name: str, data: Any, counts: Any) -> Samples:
         raise TypeError(f"{name} must be samples, got moments")
     if found.num_sites != net.num_sites:
         raise ValueError(f"{name} has {found.num_sites} spins a sample and net has {net.num_sites} sites")
+    if found.q != net.q:
+        kinds = [f"{q} states" if q else "spins +-1" for q in (found.q, net.q)]
+        raise ValueError(f"{name} has sites of {kinds[0]} and net has sites of {kinds[1]}")
     return found

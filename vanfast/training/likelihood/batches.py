@@ -50,12 +50,7 @@ def held_out(samples: Samples, share: float, seed: int) -> tuple[Samples, Sample
         raise ValueError(
             f"validation = {share} of {size} configurations leaves none for {side}: give more data, or validation = 0"
         )
-    return _part(samples, kept), _part(samples, away)
-
-
-def _part(samples: Samples, counts: np.ndarray) -> Samples:
-    seen = counts > 0
-    return Samples(samples.spins[seen], counts[seen], samples.shape)
+    return samples.where(kept), samples.where(away)
 
 
 def digest_of(*parts: Samples | None) -> str:
@@ -64,6 +59,7 @@ def digest_of(*parts: Samples | None) -> str:
     for part in parts:
         sha.update(b"none" if part is None else f"{part.spins.shape}".encode())
         if part is not None:
-            sha.update(np.packbits(part.spins > 0, axis=1).tobytes())
+            packed = np.packbits(part.spins > 0, axis=1) if part.q is None else np.ascontiguousarray(part.spins)
+            sha.update(packed.tobytes())
             sha.update(np.ascontiguousarray(part.counts, dtype="<f8").tobytes())
     return sha.hexdigest()
