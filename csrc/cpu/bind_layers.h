@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "cpu/masked_scan.h"
 #include "cpu/star_prior.h"
 
 namespace vanfast::cpu {
@@ -66,6 +67,47 @@ class LayerReader {
   const py::dict& layer_;
   std::vector<py::object>& alive_;
 };
+
+// The layers of a masked stack without its prior; `alive` keeps their arrays.
+inline MaskedSpec read_masked(int sites, const std::vector<py::dict>& layers, std::vector<py::object>& alive) {
+  require(sites > 0, "num_sites must be positive");
+  require(!layers.empty(), "a network needs at least one layer");
+  MaskedSpec spec{sites, {}};
+  int in = sites;
+  for (size_t l = 0; l < layers.size(); ++l) {
+    const LayerReader layer(layers[l], alive);
+    const auto shape = layer.shape("weight", 2);
+    const int out = static_cast<int>(shape[0]);
+    MaskedLayerSpec s{};
+    s.in = in;
+    s.out = out;
+    s.skip = layer.flag("skip");
+    s.local = layer.flag("local");
+    require(!s.local || l > 0, "the first layer cannot be local");
+    s.weight = layer.needed("weight", {out, in});
+    s.bias = layer.optional("bias", {out});
+    s.slope = layer.optional("slope", {in});
+    s.degree = layer.degrees("degree", out, sites);
+    if (s.skip) {
+      require(l >= 2 && spec.layers[l - 2].out == out, "skip needs two layers before it, of equal width");
+      require(std::equal(s.degree, s.degree + out, spec.layers[l - 2].degree), "skip needs units of equal degree");
+    }
+    require(std::is_sorted(s.degree, s.degree + out), "degree must not decrease from unit to unit");
+    // a unit sees what its degree allows, the first so many of the layer before, and nothing else may have a weight
+    for (int u = 0, visible = 0; u < out; ++u) {
+      while (visible < in && (l ? spec.layers[l - 1].degree[visible] <= s.degree[u] : visible < s.degree[u])) ++visible;
+      const float* row = s.weight + size_t(u) * in;
+      require(std::all_of(row + visible, row + in, [](float w) { return w == 0.0f; }),
+              "weight: masked entries must be zero");
+    }
+    spec.layers.push_back(s);
+    in = out;
+  }
+  require(in == sites, "the last layer must have num_sites units");
+  for (int p = 0; p < sites; ++p)
+    require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
+  return spec;
+}
 
 // order[p] is the raster index of the p-th drawn site; nothing means raster order.
 inline std::vector<int64_t> read_order(const std::optional<Indices>& order, int sites) {

@@ -69,43 +69,8 @@ std::unique_ptr<Sampler> conv_sampler(int height, int width, int half_kernel, co
 std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& layers,
                                         const std::optional<Indices>& order, bool z2, bool bf16, const std::string& isa,
                                         const std::optional<py::dict>& prior) {
-  require(sites > 0, "num_sites must be positive");
-  require(!layers.empty(), "a network needs at least one layer");
   std::vector<py::object> alive;
-  MaskedSpec spec{sites, {}};
-  int in = sites;
-  for (size_t l = 0; l < layers.size(); ++l) {
-    const LayerReader layer(layers[l], alive);
-    const auto shape = layer.shape("weight", 2);
-    const int out = static_cast<int>(shape[0]);
-    MaskedLayerSpec s{};
-    s.in = in;
-    s.out = out;
-    s.skip = layer.flag("skip");
-    s.local = layer.flag("local");
-    require(!s.local || l > 0, "the first layer cannot be local");
-    s.weight = layer.needed("weight", {out, in});
-    s.bias = layer.optional("bias", {out});
-    s.slope = layer.optional("slope", {in});
-    s.degree = layer.degrees("degree", out, sites);
-    if (s.skip) {
-      require(l >= 2 && spec.layers[l - 2].out == out, "skip needs two layers before it, of equal width");
-      require(std::equal(s.degree, s.degree + out, spec.layers[l - 2].degree), "skip needs units of equal degree");
-    }
-    require(std::is_sorted(s.degree, s.degree + out), "degree must not decrease from unit to unit");
-    // a unit sees what its degree allows, the first so many of the layer before, and nothing else may have a weight
-    for (int u = 0, visible = 0; u < out; ++u) {
-      while (visible < in && (l ? spec.layers[l - 1].degree[visible] <= s.degree[u] : visible < s.degree[u])) ++visible;
-      const float* row = s.weight + size_t(u) * in;
-      require(std::all_of(row + visible, row + in, [](float w) { return w == 0.0f; }),
-              "weight: masked entries must be zero");
-    }
-    spec.layers.push_back(s);
-    in = out;
-  }
-  require(in == sites, "the last layer must have num_sites units");
-  for (int p = 0; p < sites; ++p)
-    require(spec.layers.back().degree[p] == p, "the last layer's unit p must have degree p");
+  MaskedSpec spec = read_masked(sites, layers, alive);
   spec.prior = read_prior(prior, sites, alive);
   const Kernels& kernels = kernels_for(isa);
   return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels,

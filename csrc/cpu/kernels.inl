@@ -304,8 +304,10 @@ static void multiply(const Word* weights, int columns, int first, int rows, int 
 constexpr MatMul kFp32 = {false, false, false, 1, multiply<Fp32Step>, activate_fp32};
 constexpr MatMul kRounded = {true, false, false, 1, multiply<Fp32Step>, activate_rounded};
 
+#include "cpu/flips.inl"
+
 constexpr Kernels table(const char* name, const MatMul* bf16) {
-  return {name,       kFp32,          kRounded,          bf16,       words,     draw,          signs,
-          score,      logit_gradient, activate_backward, sum_lanes,  correlate, mixture_logit, mixture_update,
-          nest_logit, nest_gradient,  star_logit,        star_update};
+  return {name,       kFp32,          kRounded,          bf16,        words,     draw,          signs,
+          score,      logit_gradient, activate_backward, sum_lanes,   correlate, mixture_logit, mixture_update,
+          nest_logit, nest_gradient,  star_logit,        star_update, kFlips};
 }

@@ -48,6 +48,10 @@ class PackedMatrix {
   void multiply(int first, int rows, int words, const Word* b, float* c) const {
     if (rows > 0 && words > 0) multiply_(data_.data(), columns_, first, rows, words, b, c);
   }
+  // The same for rows row .. row + rows - 1 of one panel, which begins at `row`; not for AMX tiles.
+  void multiply_panel(int row, int rows, int first, int words, const Word* b, float* c) const {
+    multiply_(data_.data() + size_t(row) * columns_, columns_, first, rows, words, b, c);
+  }
 
  private:
   int rows_ = 0, columns_ = 0;
