@@ -138,3 +138,16 @@ def mcmc_clusters(
     per_sweep: int,
     schedule: dict[str, Any],
 ) -> tuple[np.ndarray, int, int, list[int]]: ...
+
+# csrc/cpu/bind_mcmc_masked.cpp
+def mcmc_masked(
+    num_sites: int,
+    layers: list[dict[str, Any]],
+    order: np.ndarray | None,
+    z2: bool,
+    T0: float,
+    betas: list[float],
+    target: int,
+    heat_bath: bool,
+    schedule: dict[str, Any],
+) -> tuple[np.ndarray, list[int], list[int]]: ...

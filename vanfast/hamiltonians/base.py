@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ class Hamiltonian:
         shape: the lattice, (N,) where there is none.
     """
 
+    is_pairwise: ClassVar[bool] = True  # whether it has edges, couplings and fields
     num_sites: int
     shape: tuple[int, ...]
 

@@ -80,7 +80,12 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
 
     `.npz` holds edges, couplings, h, num_sites and shape; any other ending gives text `i j J`, sites from 0, with
     numbers that read back to the same bits.
+
+    Raises TypeError for a Hamiltonian that is not made of pairs.
     """
+    if not ham.is_pairwise:
+        kind = type(ham).__name__
+        raise TypeError(f"ham must be made of pairs to be written, got {kind}; ham.net.save(path) writes its network")
     name = fspath(path)
     if Path(name).suffix == ".npz":
         with replacing(Path(name)) as temporary, open(temporary, "wb") as archive:

@@ -18,6 +18,8 @@ TRANSFERRED = 2.0**29  # updated weights of a transfer matrix: a second or two
 
 def quick_method(ham: Hamiltonian) -> str | None:
     """Name of the method that gives exact values of `ham` in no time, None where there is none."""
+    if not ham.is_pairwise:
+        return None
     if _on_kaufmans_torus(ham):
         return "kaufman"
     if isinstance(ham, CurieWeiss):
