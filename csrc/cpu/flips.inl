@@ -18,6 +18,10 @@ static void flip_input(const float* z, const float* column, const float* change,
   }
 }
 
+static void add_panel(const Word* a, int rows, int words, const Word* b, const float* z, float* next) {
+  panel<Fp32Step>(a, rows, words, b, z, next);
+}
+
 static void activation_difference(const float* z, const float* next, const float* slope, int units, float* difference) {
   for (int u = 0; u < units; ++u) {
     const vf a = splat(slope ? slope[u] : 1.0f);
@@ -93,4 +97,5 @@ static uint32_t decide(const float* gain, const float* spin, const uint32_t* wor
   return mask;
 }
 
-static constexpr FlipKernels kFlips = {flip_input, activation_difference, sum_scores, take, walker_words, decide};
+static constexpr FlipKernels kFlips = {flip_input,   add_panel, activation_difference, sum_scores, take,
+                                       walker_words, decide};

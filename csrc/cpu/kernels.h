@@ -72,6 +72,8 @@ struct FlipKernels {
   // next = z + column change of `units` units; difference, unless null, = PReLU(next) - PReLU(z).
   void (*flip_input)(const float* z, const float* column, const float* change, const float* slope, int units,
                      float* next, float* difference);
+  // next = z + panel b, of at most kPanelRows rows and `words` columns
+  void (*add_panel)(const Word* panel, int rows, int words, const Word* b, const float* z, float* next);
   // difference = PReLU(next) - PReLU(z)
   void (*activation_difference)(const float* z, const float* next, const float* slope, int units, float* difference);
   // sums[kLanes] += ln q(spin) of several sites, see log_sigmoid.h

@@ -1,7 +1,6 @@
 #include "cpu/masked_flips.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace vanfast::cpu {
 namespace {
@@ -68,14 +67,13 @@ MaskedFlips::Proposal MaskedFlips::make_proposal() const {
   return proposal;
 }
 
-void MaskedFlips::add_product(const Layer& layer, int from, int column, const float* input, float* output) const {
-  for (int row = panel_start(from); row < layer.units; row += kPanelRows) {
-    const int first = std::max(column, layer.low[row / kPanelRows]), end = layer.high[row / kPanelRows];
-    if (first < end)
-      layer.weights.multiply_panel(row, std::min(kPanelRows, layer.units - row), first, end - first,
-                                   reinterpret_cast<const Word*>(input) + size_t(first) * kLanes,
-                                   output + size_t(row) * kLanes);
-  }
+int MaskedFlips::add_panel(const Layer& layer, int row, int column, const float* input, const float* z,
+                           float* next) const {
+  const int rows = std::min(kPanelRows, layer.units - row), first = std::max(column, layer.low[row / kPanelRows]);
+  kernels_.flips.add_panel(layer.weights.panel(row, first), rows, std::max(0, layer.high[row / kPanelRows] - first),
+                           reinterpret_cast<const Word*>(input) + size_t(first) * kLanes, z + size_t(row) * kLanes,
+                           next + size_t(row) * kLanes);
+  return rows;
 }
 
 void MaskedFlips::refresh(State& state, Proposal& scratch) const {
@@ -84,7 +82,7 @@ void MaskedFlips::refresh(State& state, Proposal& scratch) const {
     const Layer& layer = layers_[l];
     float* z = state.z[l].data();
     for (int u = 0; u < layer.units; ++u) std::fill_n(z + u * kLanes, kLanes, layer.bias[u]);
-    add_product(layer, 0, 0, input, z);
+    for (int row = 0; row < layer.units; row += kPanelRows) add_panel(layer, row, 0, input, z, z);
     if (layer.skip)
       for (int i = 0; i < layer.units * kLanes; ++i) z[i] += state.z[l - 2][i];
     if (l == last()) break;
@@ -107,33 +105,35 @@ void MaskedFlips::propose(State& state, Proposal& proposal, int p, Sums& change)
     change[i] = -static_cast<double>(spin[i] * logit[i]);  // ln sigma(-x) - ln sigma(x)
     state.later[i] -= own[i];
   }
+  proposal.later.fill(0.0);
+  kernels_.flips.sum_scores(logit + kLanes, spin + kLanes, layers_.back().changed[p] - p - 1, proposal.later.data());
   for (int l = 0; l <= last(); ++l) {
     const Layer& layer = layers_[l];
-    const int from = layer.changed[p], start = panel_start(from);
+    const int from = layer.changed[p];
     if (from == layer.units) continue;
     const float *z = state.z[l].data(), *slope = layer.slope.empty() ? nullptr : layer.slope.data();
     float *next = proposal.next[l].data(), *difference = proposal.difference[l].data();
-    if (l == 0) {
+    if (l == 0)
       kernels_.flips.flip_input(z + from * kLanes, columns_.data() + size_t(p) * layer.units + from, turn,
                                 slope ? slope + from : nullptr, layer.units - from, next + from * kLanes,
                                 last() ? difference + from * kLanes : nullptr);
-      continue;
+    if (l == 0 && last()) continue;
+    // a panel, and what follows from it while it is in the first-level cache
+    for (int row = l ? panel_start(from) : from; row < layer.units;) {
+      const int begin = std::max(row, from);
+      row += l ? add_panel(layer, row, layers_[l - 1].changed[p], proposal.difference[l - 1].data(), z, next)
+               : layer.units - from;
+      if (layer.skip)
+        for (int i = std::max(begin, layers_[l - 2].changed[p]) * kLanes; i < row * kLanes; ++i)
+          next[i] += proposal.next[l - 2][i] - state.z[l - 2][i];
+      if (l == last())
+        kernels_.flips.sum_scores(next + begin * kLanes, state.spins.data() + size_t(begin) * kLanes, row - begin,
+                                  proposal.later.data());
+      else
+        kernels_.flips.activation_difference(z + begin * kLanes, next + begin * kLanes, slope ? slope + begin : nullptr,
+                                             row - begin, difference + begin * kLanes);
     }
-    std::memcpy(next + start * kLanes, z + start * kLanes, sizeof(float) * (layer.units - start) * kLanes);
-    add_product(layer, from, layers_[l - 1].changed[p], proposal.difference[l - 1].data(), next);
-    if (layer.skip) {
-      const float *after = proposal.next[l - 2].data(), *before = state.z[l - 2].data();
-      for (int i = layers_[l - 2].changed[p] * kLanes; i < layer.units * kLanes; ++i) next[i] += after[i] - before[i];
-    }
-    if (l < last())
-      kernels_.flips.activation_difference(z + from * kLanes, next + from * kLanes, slope ? slope + from : nullptr,
-                                           layer.units - from, difference + from * kLanes);
   }
-  const int from = layers_.back().changed[p];
-  proposal.later.fill(0.0);
-  kernels_.flips.sum_scores(logit + kLanes, spin + kLanes, from - p - 1, proposal.later.data());
-  kernels_.flips.sum_scores(proposal.next.back().data() + size_t(from) * kLanes,
-                            state.spins.data() + size_t(from) * kLanes, sites_ - from, proposal.later.data());
   for (int i = 0; i < kLanes; ++i) change[i] += proposal.later[i] - state.later[i];
 }
 

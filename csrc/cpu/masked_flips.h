@@ -52,8 +52,8 @@ class MaskedFlips {
     std::vector<int> low, high;      // [panel]: columns that are not zero lie in low .. high - 1
   };
 
-  // next += weights difference, for panels from that of unit `from` on and columns from `column` on.
-  void add_product(const Layer& layer, int from, int column, const float* input, float* output) const;
+  // next = z + weights input of the panel at `row`, from column `column` on. Returns its number of rows.
+  int add_panel(const Layer& layer, int row, int column, const float* input, const float* z, float* next) const;
   int last() const { return static_cast<int>(layers_.size()) - 1; }
 
   const Kernels& kernels_;

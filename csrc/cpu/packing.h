@@ -48,9 +48,9 @@ class PackedMatrix {
   void multiply(int first, int rows, int words, const Word* b, float* c) const {
     if (rows > 0 && words > 0) multiply_(data_.data(), columns_, first, rows, words, b, c);
   }
-  // The same for rows row .. row + rows - 1 of one panel, which begins at `row`; not for AMX tiles.
-  void multiply_panel(int row, int rows, int first, int words, const Word* b, float* c) const {
-    multiply_(data_.data() + size_t(row) * columns_, columns_, first, rows, words, b, c);
+  // The panel that begins at `row`, from column `first` on; not of AMX tiles.
+  const Word* panel(int row, int first) const {
+    return data_.data() + size_t(row) * columns_ + size_t(first) * kPanelRows;
   }
 
  private:

@@ -59,6 +59,11 @@ def names_a_system(arguments: argparse.Namespace) -> bool:
     return any(getattr(arguments, option) is not None for option in options)
 
 
+def names_a_model(arguments: argparse.Namespace) -> bool:
+    """Whether --model or --couplings was given."""
+    return arguments.model is not None or arguments.couplings is not None
+
+
 def lattice_of(arguments: argparse.Namespace) -> tuple[int, ...] | None:
     """The lattice that --L or --shape names where no system is named, or None; ValueError for any other option."""
     for option in (*_MEANINGS, *_OF_FILE):
