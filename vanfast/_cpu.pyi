@@ -151,3 +151,12 @@ def mcmc_masked(
     heat_bath: bool,
     schedule: dict[str, Any],
 ) -> tuple[np.ndarray, list[int], list[int]]: ...
+def flip_changes(
+    num_sites: int,
+    layers: list[dict[str, Any]],
+    order: np.ndarray | None,
+    z2: bool,
+    spins: np.ndarray,
+    threads: int = 0,
+    isa: str = "",
+) -> np.ndarray: ...

@@ -10,6 +10,7 @@
 #include <numeric>
 
 #include "cpu/mcmc_run.h"
+#include "cpu/parallel.h"
 #include "cpu/replicas.h"
 #include "cpu/watched.h"
 
@@ -46,19 +47,25 @@ class Group {
     is_fresh_ = true;
   }
 
+  // What turning spin p adds to ln q, for p = 0, 1, ... N - 1 after `refresh`.
+  const MaskedFlips::Sums& change(int p) {
+    is_fresh_ = false;
+    flips_.propose(states_[0], proposals_[0], p, change_);
+    if (z2()) join(p);
+    return change_;
+  }
+
   // One sweep; words of position p are in block `block` + p / 4. Calls `pause` between sites.
   template <class Pause>
   void sweep(const Kernels& kernels, uint64_t seed, uint64_t block, bool heat_bath, Pause pause) {
     refresh();
-    is_fresh_ = false;
     for (int p = 0; p < flips_.num_sites(); ++p) {
       if (p % 4 == 0) {
         const uint64_t at = block + static_cast<uint64_t>(p) / 4;
         kernels.flips.walker_words(seed, low, high, at, walker_stream(kSiteWords, at), words_);
       }
-      flips_.propose(states_[0], proposals_[0], p, change_);
-      if (z2()) join(p);
-      for (int i = 0; i < kLanes; ++i) gain_[i] = static_cast<float>(change_[i]) * scale[i];
+      const MaskedFlips::Sums& by = change(p);
+      for (int i = 0; i < kLanes; ++i) gain_[i] = static_cast<float>(by[i]) * scale[i];
       const uint32_t mask =
           kernels.flips.decide(gain_, spins() + p * kLanes, words_ + p % 4 * kLanes, heat_bath, turned);
       if (mask) {
@@ -217,6 +224,27 @@ Turned run_masked(const MaskedFlips& flips, const std::vector<int64_t>& order, b
               },
               schedule.poll);
   return total;
+}
+
+void flip_changes(const MaskedFlips& flips, const std::vector<int64_t>& order, bool z2, const int8_t* spins,
+                  int64_t count, int threads, double* changes, const std::function<void()>& poll) {
+  const int n = flips.num_sites();
+  parallel_for((count + kLanes - 1) / kLanes, threads,
+               [&](int64_t task, int) {
+                 Group group(flips, z2);
+                 const int64_t first = task * kLanes;
+                 const int lanes = static_cast<int>(std::min<int64_t>(kLanes, count - first));
+                 for (int p = 0; p < n; ++p)
+                   for (int i = 0; i < lanes; ++i)
+                     group.set(p, i, spins[(first + i) * n + (order.empty() ? p : order[p])] < 0);
+                 group.refresh();
+                 for (int p = 0; p < n; ++p) {
+                   const MaskedFlips::Sums& change = group.change(p);
+                   for (int i = 0; i < lanes; ++i)
+                     changes[(first + i) * n + (order.empty() ? p : order[p])] = change[i];
+                 }
+               },
+               poll);
 }
 
 }  // namespace vanfast::cpu

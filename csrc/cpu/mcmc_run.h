@@ -47,6 +47,10 @@ Turned run_masked(const MaskedFlips& flips, const std::vector<int64_t>& order, b
                   const std::vector<double>& betas, int target, bool heat_bath, const Schedule& schedule,
                   const Kernels& kernels);
 
+// changes[count][N]: what turning each single spin of spins[count][N] adds to ln q.
+void flip_changes(const MaskedFlips& flips, const std::vector<int64_t>& order, bool z2, const int8_t* spins,
+                  int64_t count, int threads, double* changes, const std::function<void()>& poll);
+
 // Ferromagnetic couplings without fields.
 struct ClusterTable {
   int num_sites;

@@ -13,6 +13,7 @@ from typing import Any, NoReturn, overload
 import numpy as np
 import torch
 
+from vanfast import _cpu
 from vanfast._spins import as_spins
 from vanfast.hamiltonians._checks import as_number, as_shape
 from vanfast.hamiltonians.base import Hamiltonian
@@ -65,10 +66,11 @@ class Neural(Hamiltonian):
         return self._samplers[threads]
 
     def log_prob(self, spins: torch.Tensor | np.ndarray, threads: int | None = None) -> torch.Tensor:
-        """ln p(s), float64 [B] on the CPU, of spins as for `energy`."""
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads must be at least 1 or None, not {threads}")
-        log_prob: torch.Tensor = self._sampler(threads).log_prob(as_spins(spins, self.num_sites))
+        """ln p(s), float64 [B] on the CPU, of spins as for `energy`. FloatingPointError where activations overflow."""
+        rows = self._rows(spins, threads)
+        log_prob: torch.Tensor = self._sampler(threads).log_prob(rows)
+        if bool(log_prob.isnan().any()):
+            raise FloatingPointError("ln p is not a number: the network's activations overflow")
         return log_prob
 
     @overload
@@ -80,6 +82,41 @@ class Neural(Hamiltonian):
         """-T0 ln p(s) of a batch of configurations; arguments, result and errors as for every Hamiltonian."""
         energy = -self.T0 * self.log_prob(spins, threads)
         return energy.to(spins.device) if isinstance(spins, torch.Tensor) else energy.numpy()
+
+    def whole_flips(self) -> str | None:
+        """Why a flip needs an evaluation of the whole network; None where it costs what it changes."""
+        from vanfast.networks import MaskedPlan
+
+        net = self.net
+        if net.plan_type is not MaskedPlan:
+            return f"{type(net).__name__} is not a stack of masked linear layers"
+        if net.prior is not None:
+            return "its network has a prior"
+        return None if net.dtype == torch.float32 else f"its parameters are {net.dtype}, not float32"
+
+    def differences(self, spins: torch.Tensor | np.ndarray, threads: int | None = None) -> np.ndarray:
+        """E with spin i turned, less E, for every site i: float64 [B, N], of spins as for `energy`."""
+        rows = self._rows(spins, threads).numpy()
+        if self.whole_flips() is None:
+            from vanfast.networks.plan import layer_arrays
+
+            plan = self.net.plan()
+            order = None if plan.order is None else plan.order.numpy()
+            changes = _cpu.flip_changes(
+                self.num_sites, layer_arrays(plan), order, self.net.z2, np.ascontiguousarray(rows), threads or 0
+            )
+            return -self.T0 * changes
+        energy, found = self.energy(rows, threads), np.empty(rows.shape)
+        for site in range(self.num_sites):
+            turned = rows.copy()
+            turned[:, site] *= -1
+            found[:, site] = self.energy(turned, threads) - energy
+        return found
+
+    def _rows(self, spins: torch.Tensor | np.ndarray, threads: int | None) -> torch.Tensor:
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1 or None, not {threads}")
+        return as_spins(spins, self.num_sites)
 
     def incremental(self, spins: np.ndarray) -> NeuralIncremental:
         """Walkers that start at spins int8 [B, N], for `vanfast.mcmc.incremental`."""

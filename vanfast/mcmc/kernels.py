@@ -15,12 +15,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from vanfast.hamiltonians import Neural
 from vanfast.mcmc._tables import is_dense, plane_arrays
 from vanfast.mcmc.incremental import is_pairwise
-from vanfast.networks import MaskedPlan
 
 ALGORITHMS = ("metropolis", "heat_bath", "wolff", "swendsen_wang", "tempering")
 KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "masked", "incremental")
@@ -34,7 +31,9 @@ def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
             return "it turns single spins"
         return None if is_pairwise(ham) or hasattr(ham, "incremental") else "ham has no method incremental(spins)"
     if kernel == "masked":
-        return "it turns single spins" if cluster else _masked_refuses(ham)
+        if not isinstance(ham, Neural):
+            return f"{type(ham).__name__} is not a network's"
+        return "it turns single spins" if cluster else ham.whole_flips()
     if not is_pairwise(ham):
         return f"{type(ham).__name__} has no pair couplings"
     if cluster != (kernel == "clusters"):
@@ -51,17 +50,6 @@ def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
         arrays = plane_arrays(ham)
         return arrays if isinstance(arrays, str) else None
     return None
-
-
-def _masked_refuses(ham: Any) -> str | None:
-    if not isinstance(ham, Neural):
-        return f"{type(ham).__name__} is not a network"
-    net = ham.net
-    if net.plan_type is not MaskedPlan:
-        return f"{type(net).__name__} is not a stack of masked linear layers"
-    if net.prior is not None:
-        return "its network has a prior"
-    return None if net.dtype == torch.float32 else f"its parameters are {net.dtype}, the kernel computes in float32"
 
 
 def choose(ham: Any, algorithm: str, kernel: str = "auto") -> str:
