@@ -42,7 +42,8 @@ class Group {
       log_q[i] = states_[0].later[i];
       if (!z2()) continue;
       excess_[i] = states_[1].later[i] - states_[0].later[i];
-      log_q[i] += soft_plus(excess_[i]) - std::log(2.0);
+      joined_[i] = soft_plus(excess_[i]);
+      log_q[i] += joined_[i] - std::log(2.0);
     }
     is_fresh_ = true;
   }
@@ -72,7 +73,10 @@ class Group {
         for (size_t k = 0; k < states_.size(); ++k) flips_.take(states_[k], proposals_[k], p, mask);
         if (z2())
           for (int i = 0; i < kLanes; ++i)
-            if (mask >> i & 1) excess_[i] = next_excess_[i];
+            if (mask >> i & 1) {
+              excess_[i] = next_excess_[i];
+              joined_[i] = next_joined_[i];
+            }
       }
       if (p % 64 == 63) pause();
     }
@@ -91,7 +95,8 @@ class Group {
     flips_.propose(states_[1], proposals_[1], p, other_);
     for (int i = 0; i < kLanes; ++i) {
       next_excess_[i] = excess_[i] + other_[i] - change_[i];
-      change_[i] += soft_plus(next_excess_[i]) - soft_plus(excess_[i]);
+      next_joined_[i] = soft_plus(next_excess_[i]);
+      change_[i] += next_joined_[i] - joined_[i];
     }
   }
 
@@ -99,7 +104,7 @@ class Group {
   std::vector<MaskedFlips::State> states_;  // of s, and with z2 of -s
   std::vector<MaskedFlips::Proposal> proposals_;
   bool is_fresh_ = false;
-  MaskedFlips::Sums change_, other_, excess_{}, next_excess_{};
+  MaskedFlips::Sums change_, other_, excess_{}, next_excess_{}, joined_{}, next_joined_{};
   alignas(64) uint32_t words_[4 * kLanes];
   alignas(64) float gain_[kLanes];
 };
