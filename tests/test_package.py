@@ -68,7 +68,11 @@ MAY_IMPORT = {
 }
 MAY_IMPORT["cli"] = {*MAY_IMPORT}
 # net.save(path) calls what stands above networks, inside the method.
-INSIDE_A_FUNCTION = {("networks", "saving")}
+# A network's Hamiltonian holds a network and its sampler.
+INSIDE_A_FUNCTION = {
+    ("networks", "saving"),
+    *(("hamiltonians", part) for part in ("networks", "backends", "sampler")),
+}
 
 
 def part_of(module: str) -> str:

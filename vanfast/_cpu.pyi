@@ -156,3 +156,25 @@ def mcmc_clusters(
 ) -> tuple[np.ndarray, int, int, list[int]]: ...
 def mcmc_words(seed: int, walker: int, use: int, block: int, blocks: int, isa: str = "") -> np.ndarray: ...
 def mcmc_digit_rate(isa: str = "", seconds: float = 0.2) -> float: ...
+
+# csrc/cpu/bind_mcmc_masked.cpp
+def mcmc_masked(
+    num_sites: int,
+    layers: list[dict[str, Any]],
+    order: np.ndarray | None,
+    z2: bool,
+    T0: float,
+    betas: list[float],
+    target: int,
+    heat_bath: bool,
+    schedule: dict[str, Any],
+) -> tuple[np.ndarray, list[int], list[int]]: ...
+def flip_changes(
+    num_sites: int,
+    layers: list[dict[str, Any]],
+    order: np.ndarray | None,
+    z2: bool,
+    spins: np.ndarray,
+    threads: int = 0,
+    isa: str = "",
+) -> np.ndarray: ...

@@ -108,7 +108,8 @@ class Sampler:
         0 <= first <= 2**64 - count, FloatingPointError when activations overflow.
         """
         _check_indices(count, seed, first)
-        batch = Batch(*self.program.sample(int(count), int(seed), int(first), self.ham))
+        spins, log_q, energy = self.program.sample(int(count), int(seed), int(first), self._pairs)
+        batch = Batch(spins, log_q, self._energy(spins) if energy is None else energy)
         if not _finite(batch.log_q):
             raise FloatingPointError("ln q is not finite: the network's activations overflow its precision")
         return batch
@@ -116,7 +117,18 @@ class Sampler:
     def sample_and_keep(self, count: int, seed: int = 0, first: int = 0) -> backends.Kept | None:
         """The same samples, ready for their gradient; None where the backend has no backward pass for this network."""
         _check_indices(count, seed, first)
-        return self.program.sample_and_keep(int(count), int(seed), int(first), self.ham)
+        kept = self.program.sample_and_keep(int(count), int(seed), int(first), self._pairs)
+        if kept is not None and kept.energy is None:
+            kept.energy = self._energy(kept.spins)
+        return kept
+
+    @property
+    def _pairs(self) -> Hamiltonian | None:
+        """The Hamiltonian where the program can evaluate it, which is one of pairs."""
+        return self.ham if self.ham is None or getattr(self.ham, "is_pairwise", True) else None
+
+    def _energy(self, spins: torch.Tensor) -> torch.Tensor | None:
+        return None if self.ham is None else self.ham.energy(spins, threads=self.threads)
 
     def evaluate_and_keep(self, spins: Any) -> backends.Kept | None:
         """Given spins [B, N] with their ln q, ready for its gradient: one pass forward now, one backward when that is

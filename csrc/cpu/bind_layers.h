@@ -102,7 +102,8 @@ inline std::optional<StarSpec> read_prior(const std::optional<py::dict>& prior, 
   return StarSpec{sites, fields.data(), start.data(), earlier.data(), couplings.data()};
 }
 
-// The layers of a stack over sites that are spins (states 0) or have `states` states; `alive` keeps their arrays.
+// The layers of a stack, without its prior, over sites that are spins (states 0) or have `states` states; `alive` keeps
+// their arrays.
 inline MaskedSpec read_masked(int sites, int states, const std::vector<py::dict>& layers,
                               std::vector<py::object>& alive) {
   require(sites > 0, "num_sites must be positive");

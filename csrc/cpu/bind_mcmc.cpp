@@ -1,73 +1,16 @@
 // Bindings of the Monte Carlo engine. Arguments come checked from vanfast/mcmc; here only what memory depends on is.
-#include <pybind11/functional.h>
-#include <pybind11/numpy.h>
-#include <pybind11/pybind11.h>
-#include <pybind11/stl.h>
-
 #include <algorithm>
 #include <cmath>
 #include <ctime>
 #include <optional>
-#include <stdexcept>
-#include <string>
 
-#include "cpu/mcmc_run.h"
+#include "cpu/bind_schedule.h"
 #include "cpu/packing.h"
 
 namespace py = pybind11;
 using namespace vanfast::cpu;
 
 namespace {
-
-template <class T>
-using Array = py::array_t<T, py::array::c_style>;
-
-void require(bool condition, const std::string& message) {
-  if (!condition) throw std::invalid_argument(message);
-}
-
-template <class T>
-T entry(const py::dict& values, const char* key) {
-  require(values.contains(key), std::string("schedule lacks ") + key);
-  return values[key].cast<T>();
-}
-
-// A schedule from Python, the array that it draws into, and the Python function that is told of progress.
-struct Run {
-  Schedule schedule;
-  Array<int8_t> spins;
-  std::optional<Array<int8_t>> start;
-  py::object progress;
-  const McmcKernels& kernels;
-
-  Run(const py::dict& values, int num_sites) : kernels(mcmc_kernels_for(entry<std::string>(values, "isa"))) {
-    require(num_sites >= 1, "num_sites must be at least 1");
-    schedule.seed = entry<uint64_t>(values, "seed");
-    schedule.first = entry<uint64_t>(values, "first");
-    schedule.chains = entry<int64_t>(values, "chains");
-    schedule.burn_in = entry<int64_t>(values, "burn_in");
-    schedule.draws = entry<int64_t>(values, "draws");
-    schedule.thin = entry<int64_t>(values, "thin");
-    schedule.sweep = entry<int64_t>(values, "sweep");
-    schedule.threads = entry<int>(values, "threads");
-    require(schedule.chains >= 1 && schedule.burn_in >= 0 && schedule.draws >= 0 && schedule.thin >= 1 &&
-                schedule.sweep >= 0,
-            "chains, burn_in, draws, thin and sweep are out of range");
-    start = entry<std::optional<Array<int8_t>>>(values, "start");
-    if (start)
-      require(start->ndim() == 2 && start->shape(0) == schedule.chains && start->shape(1) == num_sites,
-              "start must be [chains, N]");
-    schedule.start = start ? start->data() : nullptr;
-    spins = Array<int8_t>({schedule.chains, schedule.draws, static_cast<int64_t>(num_sites)});
-    schedule.spins = spins.mutable_data();
-    progress = entry<py::object>(values, "progress");
-    schedule.poll = [this](int64_t done) {
-      py::gil_scoped_acquire acquire;
-      if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-      if (!progress.is_none()) progress(done);
-    };
-  }
-};
 
 // start[N + 1] rising from 0 into `neighbour`, which holds sites.
 void require_rows(const Array<int32_t>& start, const Array<int32_t>& neighbour, int64_t num_sites) {
@@ -105,7 +48,7 @@ py::tuple pairwise(const std::optional<Array<int32_t>>& start, const std::option
   Turned turned;
   {
     py::gil_scoped_release release;
-    turned = run_pairwise(table, quantum, betas, target, heat_bath, run.schedule, run.kernels);
+    turned = run_pairwise(table, quantum, betas, target, heat_bath, run.schedule, mcmc_kernels_for(run.isa));
   }
   return py::make_tuple(run.spins, turned.flips, turned.swaps);
 }
@@ -131,7 +74,7 @@ py::tuple planes(const Array<int32_t>& start, const Array<int32_t>& neighbour, c
   Turned turned;
   {
     py::gil_scoped_release release;
-    turned = run_planes(table, heat_bath, run.schedule, run.kernels);
+    turned = run_planes(table, heat_bath, run.schedule, mcmc_kernels_for(run.isa));
   }
   return py::make_tuple(run.spins, turned.flips[0]);
 }
@@ -147,8 +90,8 @@ py::tuple clusters(const Array<int32_t>& start, const Array<int32_t>& neighbour,
   Clusters found;
   {
     py::gil_scoped_release release;
-    found = wolff ? run_wolff(table, per_sweep, run.schedule, run.kernels)
-                  : run_swendsen_wang(table, run.schedule, run.kernels);
+    found = wolff ? run_wolff(table, per_sweep, run.schedule, mcmc_kernels_for(run.isa))
+                  : run_swendsen_wang(table, run.schedule, mcmc_kernels_for(run.isa));
   }
   return py::make_tuple(run.spins, found.count, found.flips, found.per_sweep);
 }

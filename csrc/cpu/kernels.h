@@ -67,6 +67,26 @@ struct StarRow {
   const float* shares;     // [pairs], exp(-2 |a|) with the sign of a
 };
 
+// What a single flip changes in a masked stack, see masked_flips.h. All arrays are [.][kLanes].
+struct FlipKernels {
+  // next = z + column change of `units` units; difference, unless null, = PReLU(next) - PReLU(z).
+  void (*flip_input)(const float* z, const float* column, const float* change, const float* slope, int units,
+                     float* next, float* difference);
+  // next = z + panel b, of at most kPanelRows rows and `words` columns
+  void (*add_panel)(const Word* panel, int rows, int words, const Word* b, const float* z, float* next);
+  // difference = PReLU(next) - PReLU(z)
+  void (*activation_difference)(const float* z, const float* next, const float* slope, int units, float* difference);
+  // sums[kLanes] += ln q(spin) of several sites, see log_sigmoid.h
+  void (*sum_scores)(const float* logit, const float* spin, int sites, double* sums);
+  // z = next in the lanes whose bit is set.
+  void (*take)(uint32_t mask, const float* next, int units, float* z);
+  // The four words of a block for kLanes walkers: out[4][kLanes].
+  void (*walker_words)(uint64_t seed, const uint32_t* low, const uint32_t* high, uint64_t block, uint32_t stream,
+                       uint32_t* out);
+  // Metropolis or heat bath: which lanes turn, by the gain of -beta E that it gives; `turned` counts them.
+  uint32_t (*decide)(const float* gain, const float* spin, const uint32_t* words, bool heat_bath, int32_t* turned);
+};
+
 struct Kernels {
   const char* name;
   MatMul fp32;         // plain float32
@@ -112,6 +132,7 @@ struct Kernels {
   // out[site][k][lane] = weight[lane] d ln q(state) / d logit_k.
   void (*state_gradient)(const float* logits, int states, const float* state, const float* weight, int sites,
                          float* out);
+  FlipKernels flips;
 };
 
 extern const Kernels kBaseKernels;

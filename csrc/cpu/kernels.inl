@@ -210,13 +210,13 @@ struct Fp32Step {  // one word column: acc + w b
   static inline vf apply(vf acc, vf w, vf b) { return fused(w, b, acc); }
 };
 
-// c[R][Vectors * kWidth] += panel columns times b, with R V independent sums in registers. Products with few rows
+// c[R][Vectors * kWidth] = from + panel columns times b, with R V independent sums in registers. Products with few rows
 // would wait for each sum's latency, so there each sum is split in Chains by k mod Chains and joined in fixed order.
 template <class Step, int R, int V, int Chains>
-static inline void micro(const Word* a, int words, const Word* b, float* c) {
+static inline void micro(const Word* a, int words, const Word* b, const float* from, float* c) {
   vf acc[Chains][R][V] = {};
   for (int r = 0; r < R; ++r)
-    for (int v = 0; v < V; ++v) acc[0][r][v] = load(c + r * kLanes + v * kWidth);
+    for (int v = 0; v < V; ++v) acc[0][r][v] = load(from + r * kLanes + v * kWidth);
   int k = 0;
   for (; k + Chains <= words; k += Chains)
 #pragma GCC unroll 4
@@ -247,16 +247,47 @@ static inline void micro(const Word* a, int words, const Word* b, float* c) {
 
 // Rows of one panel: at most kMicroRows at a time, two vectors wide.
 template <class Step, int R, int Chains>
-static inline void panel_rows(const Word* a, int words, const Word* b, float* c) {
+static inline void panel_rows(const Word* a, int words, const Word* b, const float* from, float* c) {
   constexpr int V = 2;
   for (int v = 0; v < kVectors; v += V) {
     const int at = v * kWidth;
     if constexpr (R > kMicroRows) {
-      micro<Step, kMicroRows, V, Chains>(a, words, b + at, c + at);
-      micro<Step, R - kMicroRows, V, Chains>(a + kMicroRows, words, b + at, c + kMicroRows * kLanes + at);
+      micro<Step, kMicroRows, V, Chains>(a, words, b + at, from + at, c + at);
+      micro<Step, R - kMicroRows, V, Chains>(a + kMicroRows, words, b + at, from + kMicroRows * kLanes + at,
+                                             c + kMicroRows * kLanes + at);
     } else {
-      micro<Step, R, V, Chains>(a, words, b + at, c + at);
+      micro<Step, R, V, Chains>(a, words, b + at, from + at, c + at);
     }
+  }
+}
+
+// Rows of a panel: the first `rows`, at most all of them.
+template <class Step>
+static inline void panel(const Word* a, int rows, int words, const Word* b, const float* from, float* c) {
+  switch (rows) {
+    case 1:
+      panel_rows<Step, 1, 4>(a, words, b, from, c);
+      break;
+    case 2:
+      panel_rows<Step, 2, 4>(a, words, b, from, c);
+      break;
+    case 3:
+      panel_rows<Step, 3, 2>(a, words, b, from, c);
+      break;
+    case 4:
+      panel_rows<Step, 4, 2>(a, words, b, from, c);
+      break;
+    case 5:
+      panel_rows<Step, 5, 1>(a, words, b, from, c);
+      break;
+    case 6:
+      panel_rows<Step, 6, 1>(a, words, b, from, c);
+      break;
+    case 7:
+      panel_rows<Step, 7, 1>(a, words, b, from, c);
+      break;
+    default:
+      panel_rows<Step, 8, 1>(a, words, b, from, c);
   }
 }
 
@@ -271,31 +302,7 @@ static void multiply(const Word* weights, int columns, int first, int rows, int 
     for (int row = 0; row < rows; row += kPanelRows) {
       const Word* a = weights + ptrdiff_t(row) * columns + ptrdiff_t(first + k) * kPanelRows;
       float* out = c + ptrdiff_t(row) * kLanes;
-      switch (rows - row) {
-        case 1:
-          panel_rows<Step, 1, 4>(a, n, x, out);
-          break;
-        case 2:
-          panel_rows<Step, 2, 4>(a, n, x, out);
-          break;
-        case 3:
-          panel_rows<Step, 3, 2>(a, n, x, out);
-          break;
-        case 4:
-          panel_rows<Step, 4, 2>(a, n, x, out);
-          break;
-        case 5:
-          panel_rows<Step, 5, 1>(a, n, x, out);
-          break;
-        case 6:
-          panel_rows<Step, 6, 1>(a, n, x, out);
-          break;
-        case 7:
-          panel_rows<Step, 7, 1>(a, n, x, out);
-          break;
-        default:
-          panel_rows<Step, 8, 1>(a, n, x, out);
-      }
+      panel<Step>(a, rows - row, n, x, out, out);
     }
     k += n;
   }
@@ -304,9 +311,11 @@ static void multiply(const Word* weights, int columns, int first, int rows, int 
 constexpr MatMul kFp32 = {false, false, false, 1, multiply<Fp32Step>, activate_fp32};
 constexpr MatMul kRounded = {true, false, false, 1, multiply<Fp32Step>, activate_rounded};
 
+#include "cpu/flips.inl"
+
 constexpr Kernels table(const char* name, const MatMul* bf16) {
-  return {name,          kFp32,          kRounded,          bf16,        words,       draw,          signs,
-          score,         logit_gradient, activate_backward, sum_lanes,   correlate,   mixture_logit, mixture_update,
-          nest_logit,    nest_gradient,  star_logit,        star_update, draw_states, score_states,  one_hot,
-          state_gradient};
+  return {name,           kFp32,          kRounded,          bf16,        words,       draw,          signs,
+          score,          logit_gradient, activate_backward, sum_lanes,   correlate,   mixture_logit, mixture_update,
+          nest_logit,     nest_gradient,  star_logit,        star_update, draw_states, score_states,  one_hot,
+          state_gradient, kFlips};
 }

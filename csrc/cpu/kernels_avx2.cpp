@@ -3,6 +3,7 @@
 #include "common/philox.h"
 #include "cpu/kernels.h"
 #include "cpu/log_sigmoid.h"
+#include "cpu/mcmc.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -2,12 +2,12 @@
 //
 // A task is a few chains; their R replicas fill groups of kLanes walkers, which stay in cache between sweeps.
 #include <algorithm>
-#include <cmath>
 #include <mutex>
 #include <numeric>
 
 #include "cpu/mcmc_run.h"
 #include "cpu/packing.h"
+#include "cpu/replicas.h"
 #include "cpu/watched.h"
 
 namespace vanfast::cpu {
@@ -17,14 +17,18 @@ class Walkers {
  public:
   Walkers(const PairTable& table, double quantum, const std::vector<double>& betas, const Schedule& schedule,
           const McmcKernels& kernels, int64_t first_chain, int64_t chains)
-      : table_(table), quantum_(quantum), betas_(betas), schedule_(schedule), kernels_(kernels), chains_(chains) {
-    const int64_t replicas = static_cast<int64_t>(betas.size()), count = chains * replicas;
+      : table_(table),
+        quantum_(quantum),
+        schedule_(schedule),
+        kernels_(kernels),
+        chains_(chains),
+        replicas_(betas, schedule.seed, schedule.first + static_cast<uint64_t>(first_chain), chains) {
+    const int64_t replicas = replicas_.count(), count = replicas_.walkers();
     const int64_t groups = (count + kLanes - 1) / kLanes;
     lanes_.resize(groups * kLanes * 4);
     scale_.resize(groups * kLanes);
     local_.resize(static_cast<size_t>(groups) * table.num_sites * kLanes);
     down_.resize(static_cast<size_t>(groups) * table.num_sites);
-    slot_.resize(groups * kLanes);
     for (int64_t g = 0; g < groups; ++g) {
       uint32_t* at = lanes_.data() + g * kLanes * 4;
       groups_.push_back({at, at + kLanes, scale_.data() + g * kLanes,
@@ -37,7 +41,7 @@ class Walkers {
       const uint64_t index = first_walker_ + static_cast<uint64_t>(w);
       groups_[w / kLanes].low[w % kLanes] = static_cast<uint32_t>(index);
       groups_[w / kLanes].high[w % kLanes] = static_cast<uint32_t>(index >> 32);
-      set_beta(w, static_cast<int>(w % replicas));
+      if (w < count) set_beta(w);
     }
     start(first_chain, count);
   }
@@ -50,45 +54,23 @@ class Walkers {
 
   // Adds turned spins of a sweep to flips[slot], and forgets them.
   void count(std::vector<int64_t>& flips, bool wanted) {
-    for (int64_t w = 0; w < chains_ * static_cast<int64_t>(betas_.size()); ++w)
-      if (wanted) flips[slot_[w]] += groups_[w / kLanes].flips[w % kLanes];
+    for (int64_t w = 0; w < replicas_.walkers(); ++w)
+      if (wanted) flips[replicas_.slot(w)] += groups_[w / kLanes].flips[w % kLanes];
     for (const WalkerGroup& group : groups_) std::fill_n(group.flips, kLanes, 0);
   }
 
-  // Neighbouring temperatures k, k + 1 of all k of one parity exchange their replicas with probability
-  // min(1, exp((beta_k - beta_{k+1}) (E_k - E_{k+1}))).
   void swap(int64_t number, std::vector<int64_t>& accepted, bool wanted) {
-    const int replicas = static_cast<int>(betas_.size());
     energy_.resize(groups_.size() * kLanes);
     for (size_t g = 0; g < groups_.size(); ++g) kernels_.energies(table_, groups_[g], energy_.data() + g * kLanes);
-    walker_at_.resize(replicas);
-    const uint64_t blocks = (static_cast<uint64_t>(replicas) + 3) / 4;
-    for (int64_t chain = 0; chain < chains_; ++chain) {
-      const int64_t first = chain * replicas;
-      for (int r = 0; r < replicas; ++r) walker_at_[slot_[first + r]] = first + r;
-      const uint64_t index = first_walker_ / replicas + static_cast<uint64_t>(chain);
-      PhiloxWords words{};
-      int loaded = -1;
-      for (int k = static_cast<int>(number % 2); k + 1 < replicas; k += 2) {
-        if (k / 4 != loaded) {
-          loaded = k / 4;
-          words = walker_words(schedule_.seed, index, kSwapWords, static_cast<uint64_t>(number) * blocks + loaded);
-        }
-        const int64_t a = walker_at_[k], b = walker_at_[k + 1];
-        const double difference = 0.5 * quantum_ * static_cast<double>(energy_[a] - energy_[b]);
-        const double log_ratio = (betas_[k] - betas_[k + 1]) * difference;
-        const double u = (words.word[k % 4] + 0.5) / 4294967296.0;
-        if (log_ratio < 0 && u >= std::exp(log_ratio)) continue;
-        set_beta(a, k + 1);
-        set_beta(b, k);
-        if (wanted) ++accepted[k];
-      }
-    }
+    const auto difference = [&](int64_t a, int64_t b) {
+      return 0.5 * quantum_ * static_cast<double>(energy_[a] - energy_[b]);
+    };
+    replicas_.swap(number, difference, [&](int64_t walker) { set_beta(walker); }, accepted, wanted);
   }
 
   // Spins of every chain at temperature `target`, chain c to rows + c stride.
   void draw(int target, int8_t* rows, int64_t stride) const {
-    const int64_t replicas = static_cast<int64_t>(betas_.size());
+    const int64_t replicas = replicas_.count();
     if (replicas == 1) {
       for (int64_t first = 0; first < chains_; first += kLanes)
         unpack_lanes(groups_[first / kLanes].down, table_.num_sites, 1, 0,
@@ -97,21 +79,21 @@ class Walkers {
     }
     for (int64_t w = 0; w < chains_ * replicas; ++w) {
       const int lane = static_cast<int>(w % kLanes);
-      if (slot_[w] == target)
+      if (replicas_.slot(w) == target)
         unpack_lanes(groups_[w / kLanes].down, table_.num_sites, 1, lane, lane + 1, rows + w / replicas * stride,
                      stride);
     }
   }
 
  private:
-  void set_beta(int64_t walker, int slot) {
-    slot_[walker] = slot;
+  void set_beta(int64_t walker) {
     // at most so large that a product with 2^31 stays finite: then every move is decided anyway
-    groups_[walker / kLanes].scale[walker % kLanes] = static_cast<float>(std::min(2.0 * betas_[slot] * quantum_, 1e28));
+    groups_[walker / kLanes].scale[walker % kLanes] =
+        static_cast<float>(std::min(2.0 * replicas_.beta(walker) * quantum_, 1e28));
   }
 
   void start(int64_t first_chain, int64_t count) {
-    const int64_t replicas = static_cast<int64_t>(betas_.size()), n = table_.num_sites;
+    const int64_t replicas = replicas_.count(), n = table_.num_sites;
     std::vector<int64_t> all_up(n);
     for (int64_t i = 0; i < n; ++i) {
       all_up[i] = table_.field[i];
@@ -140,17 +122,16 @@ class Walkers {
 
   const PairTable& table_;
   double quantum_;
-  const std::vector<double>& betas_;
   const Schedule& schedule_;
   const McmcKernels& kernels_;
   int64_t chains_;
+  Replicas replicas_;
   uint64_t first_walker_ = 0;
   std::vector<WalkerGroup> groups_;
   Buffer<uint32_t> lanes_, down_;
   Buffer<float> scale_;
   Buffer<int32_t> local_;
-  std::vector<int> slot_;  // [walkers]: which beta
-  std::vector<int64_t> walker_at_, energy_;
+  std::vector<int64_t> energy_;
 };
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "cpu/masked_flips.h"
 #include "cpu/mcmc.h"
 
 namespace vanfast::cpu {
@@ -38,6 +39,17 @@ Turned run_pairwise(const PairTable& table, double quantum, const std::vector<do
 // The same at one beta for bit planes. Walker w is chains 32 w .. 32 w + 31, which schedule.first need not be aligned
 // to.
 Turned run_planes(const PlaneTable& table, bool heat_bath, const Schedule& schedule, const McmcKernels& kernels);
+
+// Metropolis or heat bath on -T0 ln q of a masked stack, with betas and draws as above. Sites are tried in drawing
+// order; order[p] is the raster index of the p-th, empty for raster order. With z2 q(s) = (q_theta(s) + q_theta(-s))
+// / 2.
+Turned run_masked(const MaskedFlips& flips, const std::vector<int64_t>& order, bool z2, double T0,
+                  const std::vector<double>& betas, int target, bool heat_bath, const Schedule& schedule,
+                  const Kernels& kernels);
+
+// changes[count][N]: what turning each single spin of spins[count][N] adds to ln q.
+void flip_changes(const MaskedFlips& flips, const std::vector<int64_t>& order, bool z2, const int8_t* spins,
+                  int64_t count, int threads, double* changes, const std::function<void()>& poll);
 
 // Ferromagnetic couplings without fields.
 struct ClusterTable {

@@ -4,6 +4,7 @@
 void bind_energy(pybind11::module_& module);
 void bind_enumerate(pybind11::module_& module);
 void bind_mcmc(pybind11::module_& module);
+void bind_mcmc_masked(pybind11::module_& module);
 void bind_sampler(pybind11::module_& module);
 
 PYBIND11_MODULE(_cpu, module) {
@@ -11,5 +12,6 @@ PYBIND11_MODULE(_cpu, module) {
   bind_energy(module);
   bind_enumerate(module);
   bind_mcmc(module);
+  bind_mcmc_masked(module);
   bind_sampler(module);  // after bind_energy, whose EnergyModel it takes
 }

@@ -48,6 +48,10 @@ class PackedMatrix {
   void multiply(int first, int rows, int words, const Word* b, float* c) const {
     if (rows > 0 && words > 0) multiply_(data_.data(), columns_, first, rows, words, b, c);
   }
+  // The panel that begins at `row`, from column `first` on; not of AMX tiles.
+  const Word* panel(int row, int first) const {
+    return data_.data() + size_t(row) * columns_ + size_t(first) * kPanelRows;
+  }
 
  private:
   int rows_ = 0, columns_ = 0;

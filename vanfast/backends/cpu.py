@@ -21,6 +21,7 @@ from vanfast.networks.plan import (
     NestPlan,
     Plan,
     PrefixPlan,
+    layer_arrays,
     moved,
 )
 
@@ -144,13 +145,13 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
     from vanfast import _cpu
 
     if isinstance(plan, ConvPlan):
-        return _cpu.conv_sampler(*plan.shape, plan.half_kernel, _arrays(plan), z2, bf16, isa, _prior(plan))
+        return _cpu.conv_sampler(*plan.shape, plan.half_kernel, layer_arrays(plan), z2, bf16, isa, _prior(plan))
     if isinstance(plan, MaskedPlan):
         order = None if plan.order is None else plan.order.numpy()
-        return _cpu.masked_sampler(plan.num_sites, _arrays(plan), order, z2, bf16, isa, _prior(plan))
+        return _cpu.masked_sampler(plan.num_sites, layer_arrays(plan), order, z2, bf16, isa, _prior(plan))
     if isinstance(plan, CategoricalPlan):
         order = None if plan.order is None else plan.order.numpy()
-        return _cpu.categorical_sampler(plan.num_sites, plan.q, _arrays(plan), order, plan.maps.numpy(), bf16, isa)
+        return _cpu.categorical_sampler(plan.num_sites, plan.q, layer_arrays(plan), order, plan.maps.numpy(), bf16, isa)
     if isinstance(plan, MagnetizationPlan):
         return _cpu.magnetization_sampler(plan.logits.numpy(), z2, isa)
     if isinstance(plan, PrefixPlan):
@@ -160,14 +161,6 @@ def _compile(plan: Plan, z2: bool, bf16: bool, isa: str) -> _cpu.Sampler:
         weight, shift = plan.weight.numpy(), plan.shift.numpy()
         return _cpu.nest_sampler(couplings, bias, direct, weight, shift, plan.learn_couplings, z2, isa)
     return _cpu.mixture_sampler(plan.log_weights.float().numpy(), plan.logits.float().numpy(), z2, isa)
-
-
-def _arrays(plan: ConvPlan | MaskedPlan | CategoricalPlan) -> list[dict[str, Any]]:
-    """The layers as the C++ module takes them: field names to arrays, flags and None."""
-    return [
-        {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in vars(layer).items()}
-        for layer in plan.layers
-    ]
 
 
 def _prior(plan: ConvPlan | MaskedPlan) -> dict[str, np.ndarray] | None:

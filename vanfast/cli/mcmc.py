@@ -16,7 +16,7 @@ from vanfast import store
 from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import integer, positive, seed
 from vanfast.cli.signals import sigterm_like_ctrl_c
-from vanfast.cli.systems import add_system_options, system_of
+from vanfast.cli.systems import add_system_options, lattice_of, names_a_model, system_of
 from vanfast.mcmc.kernels import ALGORITHMS, KERNELS, choose
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ _TILE = 512  # chains that multi-spin coding treats together
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_system_options(parser)
+    neural = parser.add_argument_group("a network as the system")
+    neural.add_argument(
+        "--neural", metavar="RUN", help="directory of vanfast fit: the system is -T0 ln p of its network"
+    )
+    neural.add_argument("--T0", type=positive, metavar="T", help="temperature of the configurations that it learnt")
     group = parser.add_argument_group("Markov chains")
     group.add_argument("--beta", type=positive, required=True, metavar="B", help="inverse temperature")
     group.add_argument("--algorithm", choices=ALGORITHMS, default="metropolis", help="default metropolis")
@@ -53,13 +58,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 class Pieces:
     """Runs the chains in pieces that fit into memory, with a progress bar; keeps energies and magnetisations.
 
-    After the last piece `energy` and `magnetization` [chains, draws] are whole; `seconds` is the time of the runs.
+    After the last piece `energy` and `magnetization` [chains, draws] are whole, and with a `true` system its energies
+    `true_energy` of the same draws; `seconds` is the time of the runs.
     """
 
-    def __init__(self, ham: Hamiltonian, arguments: argparse.Namespace) -> None:
-        self.ham, self.arguments, self.seconds = ham, arguments, 0.0
+    def __init__(self, ham: Hamiltonian, arguments: argparse.Namespace, true: Hamiltonian | None = None) -> None:
+        self.ham, self.arguments, self.true, self.seconds = ham, arguments, true, 0.0
         shape = arguments.chains, arguments.sweeps // arguments.thin
         self.energy, self.magnetization = np.empty(shape), np.empty(shape)
+        self.true_energy = None if true is None else np.empty(shape)
         self.acceptance, self.swaps = 0.0, np.zeros(0)
         self.betas: tuple[float, ...] = ()
 
@@ -101,6 +108,9 @@ class Pieces:
                 self.seconds += time.perf_counter() - clock
                 rows = slice(begin, begin + chains)
                 self.energy[rows] = piece.energy
+                if self.true is not None and self.true_energy is not None:
+                    spins = piece.spins.reshape(-1, self.ham.num_sites)
+                    self.true_energy[rows] = self.true.energy(spins, threads=a.threads).reshape(piece.energy.shape)
                 self.magnetization[rows] = piece.spins.sum(2, dtype=np.int64) / self.ham.num_sites
                 self.acceptance += piece.acceptance * chains / a.chains
                 self.swaps = piece.swap_acceptance * (chains / a.chains) + (self.swaps if begin else 0.0)
@@ -120,17 +130,38 @@ def run(arguments: argparse.Namespace) -> int:
         store.format_of(arguments.out, arguments.format)
         if not Path(arguments.out).absolute().parent.is_dir():
             raise FileNotFoundError(f"no directory {Path(arguments.out).parent} to write {arguments.out} in")
-    ham = system_of(arguments)
+    ham, true = _systems(arguments)
     kernel = choose(ham, arguments.algorithm, arguments.kernel)
-    pieces = Pieces(ham, arguments)
+    pieces = Pieces(ham, arguments, true)
     writer = _writer(ham, kernel, arguments) if arguments.out else nullcontext()
     with sigterm_like_ctrl_c(), writer:
         for piece in pieces:
             if isinstance(writer, store.SampleWriter):
                 writer.write(piece.spins.reshape(-1, ham.num_sites), None, piece.energy.reshape(-1))
     found = measure_series(pieces.energy, pieces.magnetization, arguments.beta, ham.num_sites)
-    _report(ham, kernel, found, pieces, arguments)
+    other = None
+    if pieces.true_energy is not None:
+        other = measure_series(pieces.true_energy, pieces.magnetization, arguments.beta, ham.num_sites)
+    _report(ham, kernel, found, other, pieces, arguments)
     return 0
+
+
+def _systems(arguments: argparse.Namespace) -> tuple[Hamiltonian, Hamiltonian | None]:
+    """The system that the chains run on, and the one named beside a network, whose energies of the draws are told."""
+    if arguments.neural is None:
+        if arguments.T0 is not None:
+            raise ValueError("--T0 belongs to --neural RUN")
+        return system_of(arguments), None
+    from vanfast.hamiltonians import Neural
+    from vanfast.training import load_fit
+
+    if arguments.T0 is None:
+        raise ValueError("--neural needs --T0, the temperature of the configurations that its network learnt")
+    true = system_of(arguments) if names_a_model(arguments) else None
+    net = load_fit(arguments.neural).net
+    shape = lattice_of(arguments) if true is None else true.shape
+    ham = Neural(net, arguments.T0, shape)
+    return ham, true
 
 
 def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> store.SampleWriter:
@@ -150,7 +181,12 @@ def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> sto
 
 
 def _report(
-    ham: Hamiltonian, kernel: str, found: ChainObservables, pieces: Pieces, arguments: argparse.Namespace
+    ham: Hamiltonian,
+    kernel: str,
+    found: ChainObservables,
+    other: ChainObservables | None,
+    pieces: Pieces,
+    arguments: argparse.Namespace,
 ) -> None:
     size = Path(arguments.out).stat().st_size if arguments.out else None
     if arguments.json:
@@ -162,6 +198,8 @@ def _report(
             "first": arguments.first,
             "seconds": pieces.seconds,
         }
+        if other is not None:
+            values["true_energy_per_site"], values["true_energy_per_site_error"] = other.energy.per_site(ham.num_sites)
         if arguments.algorithm == "tempering":
             values |= {"betas": list(pieces.betas), "swap_acceptance": pieces.swaps.tolist()}
         print_json(values | ({"file": arguments.out, "bytes": size} if arguments.out else {}))
@@ -178,6 +216,8 @@ def _report(
         ["first tenth of E against last half", f"{found.geweke:+.1f} errors"],
         ["acceptance", f"{100 * pieces.acceptance:.1f} %"],
     ]
+    if other is not None and pieces.true is not None:
+        rows.insert(1, [f"energy per site of {pieces.true.describe()}", with_error(*other.energy.per_site(n))])
     if np.isfinite(pieces.swaps).any():
         rows.append(
             ["swaps of neighbours", f"{100 * np.nanmin(pieces.swaps):.0f} to {100 * np.nanmax(pieces.swaps):.0f} %"]

@@ -62,6 +62,11 @@ def names_a_system(arguments: argparse.Namespace, q: int | None = None) -> bool:
     return any(option != "q" or arguments.q != q for option in given)
 
 
+def names_a_model(arguments: argparse.Namespace) -> bool:
+    """Whether --model or --couplings was given."""
+    return arguments.model is not None or arguments.couplings is not None
+
+
 def lattice_of(arguments: argparse.Namespace) -> tuple[int, ...] | None:
     """The lattice that --L or --shape names where no system is named, or None; ValueError for other options than these
     and --q."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any, overload
+from typing import Any, ClassVar, overload
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ class Hamiltonian:
         q: number of states of a site, where these stand in place of spins (Potts); None for spins.
     """
 
+    is_pairwise: ClassVar[bool] = True  # whether it has edges, couplings and fields
     num_sites: int
     shape: tuple[int, ...]
     q: int | None = None

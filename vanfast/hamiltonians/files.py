@@ -80,8 +80,13 @@ def save(ham: Hamiltonian, path: str | PathLike[str]) -> None:
     """Writes the couplings and fields of any Hamiltonian so that load(path) gives the same energies.
 
     `.npz` holds edges, couplings, h, num_sites and shape; any other ending gives text `i j J`, sites from 0, with
-    numbers that read back to the same bits. Raises ValueError for `.npy`, which has no place for fields.
+    numbers that read back to the same bits.
+
+    Raises TypeError for a Hamiltonian that is not made of pairs, ValueError for `.npy`, which has no place for fields.
     """
+    if not ham.is_pairwise:
+        kind = type(ham).__name__
+        raise TypeError(f"ham must be made of pairs to be written, got {kind}; ham.net.save(path) writes its network")
     name = fspath(path)
     check_ending(name)
     if Path(name).suffix == ".npz":

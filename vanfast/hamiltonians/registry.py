@@ -11,6 +11,7 @@ import numpy as np
 from vanfast.hamiltonians.base import Hamiltonian
 from vanfast.hamiltonians.hopfield import Hopfield, orthogonal_patterns, random_patterns
 from vanfast.hamiltonians.lattices import EdwardsAnderson, IsingCubic, IsingSquare, IsingTriangular
+from vanfast.hamiltonians.neural import Neural
 from vanfast.hamiltonians.pairwise import CurieWeiss, Pairwise, SherringtonKirkpatrick
 from vanfast.hamiltonians.potts import Potts
 
@@ -26,6 +27,7 @@ CLASSES: dict[str, type[Hamiltonian]] = {
         Hopfield,
         CurieWeiss,
         Potts,
+        Neural,
     )
 }
 

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from vanfast._spins import as_spins
+from vanfast.hamiltonians import Hamiltonian
 from vanfast.mcmc._words import WALKER_BLOCKS
-from vanfast.mcmc.engine import run_clusters, run_pairwise, run_planes
+from vanfast.mcmc.engine import run_clusters, run_masked, run_pairwise, run_planes
 from vanfast.mcmc.incremental import geometric_ladder, run_incremental
 from vanfast.mcmc.kernels import choose
 from vanfast.mcmc.result import Chains
@@ -43,12 +44,14 @@ def run(
     """Draws sweeps / thin configurations from each of `chains` independent Markov chains at inverse temperature beta.
 
     A chain's spins depend on (ham, beta, algorithm with its options, kernel, seed, the chain's index) alone, not on the
-    number of chains, threads or the instruction set. Sites are visited in raster order. Metropolis tries to
+    number of chains, threads or the instruction set (but "base", which has no fused multiply-add, rounds the sums of a
+    network otherwise). Sites are visited in raster order, by the masked kernel in drawing order. Metropolis tries to
     turn a spin with probability 15/16, so that sweeps are ergodic; at high temperature it still turns most spins in
     every sweep and decorrelates slowly, which heat bath does not.
 
     Args:
-        ham: a Hamiltonian of pairs, or one with `incremental(spins)`, see `vanfast.mcmc.incremental`.
+        ham: a Hamiltonian of pairs, a network's (`vf.hamiltonians.Neural`), or one with `incremental(spins)`, see
+            `vanfast.mcmc.incremental`.
         beta: positive.
         chains, sweeps, burn_in, thin: sweeps follow on burn_in ones, of which nothing is kept; after every `thin` of
             them one configuration is; thin must divide sweeps.
@@ -108,6 +111,8 @@ def run(
         drawn, per_sweep = run_clusters(ham, beta, algorithm == "wolff", wanted, native)
     elif kernel == "planes":
         drawn = run_planes(ham, beta, heat_bath, made, native)
+    elif kernel == "masked":
+        drawn = run_masked(ham, ladder, ladder.index(beta), heat_bath, made, native)
     elif kernel == "incremental":
         drawn = run_incremental(ham, ladder, ladder.index(beta), heat_bath, **schedule)
     else:
@@ -144,7 +149,7 @@ def run(
 
 def _energy(ham: Any, spins: np.ndarray, threads: int | None) -> np.ndarray:
     rows = spins.reshape(-1, ham.num_sites)
-    options = {} if hasattr(ham, "incremental") else {"threads": threads}
+    options = {"threads": threads} if isinstance(ham, Hamiltonian) else {}
     return np.asarray(ham.energy(rows, **options), dtype=np.float64).reshape(spins.shape[:2])
 
 

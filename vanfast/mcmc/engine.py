@@ -8,8 +8,11 @@ import numpy as np
 
 from vanfast import _cpu
 from vanfast.exact import PairSystem
+from vanfast.hamiltonians import Neural
 from vanfast.mcmc import _tables
 from vanfast.mcmc.incremental import Drawn
+from vanfast.networks import MaskedPlan
+from vanfast.networks.plan import layer_arrays
 
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -50,5 +53,18 @@ def run_pairwise(
     a = _tables.pair_arrays(ham, dense)
     spins, turned, swaps = _cpu.mcmc_pairwise(
         a.start, a.neighbour, a.twice, a.field, a.is_free, a.quantum, betas, target, heat_bath, schedule
+    )
+    return Drawn(spins, sweeps * ham.num_sites, np.array(turned), np.array(swaps, dtype=np.int64))
+
+
+def run_masked(
+    ham: Neural, betas: list[float], target: int, heat_bath: bool, sweeps: int, schedule: dict[str, Any]
+) -> Drawn:
+    """-T0 ln p of a masked stack, whose flips cost what they change, at one beta or with replicas at all of them."""
+    plan = ham.net.plan()
+    assert isinstance(plan, MaskedPlan)
+    order = None if plan.order is None else plan.order.numpy()
+    spins, turned, swaps = _cpu.mcmc_masked(
+        plan.num_sites, layer_arrays(plan), order, ham.net.z2, ham.T0, betas, target, heat_bath, schedule
     )
     return Drawn(spins, sweeps * ham.num_sites, np.array(turned), np.array(swaps, dtype=np.int64))

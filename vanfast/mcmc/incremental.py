@@ -178,10 +178,11 @@ def _swap(seed: int, first: int, number: int, slot: np.ndarray, energy: np.ndarr
 def geometric_ladder(ham: Any, beta: float) -> list[float]:
     """Rising betas up to `beta`: from where spins are nearly free, with steps that neighbours swap across.
 
-    The lowest is 0.2 over the largest root of sum_j J_ij^2; neighbours differ by a factor of about exp(1.7 / sqrt(N)),
-    for a third of the swaps at a heat capacity of half a unit a site; at least 2, at most 64 of them.
+    The lowest is 0.2 over the largest root of sum_j J_ij^2, or over T0 of a network's Hamiltonian; neighbours differ by
+    a factor of about exp(1.7 / sqrt(N)), for a third of the swaps at a heat capacity of half a unit a site; at least 2,
+    at most 64 of them.
     """
-    spread = 1.0
+    spread = float(getattr(ham, "T0", 1.0))
     if is_pairwise(ham) and len(ham.edges):
         square = np.bincount(ham.edges.reshape(-1), weights=np.repeat(ham.couplings**2, 2), minlength=ham.num_sites)
         spread = math.sqrt(float(square.max())) or 1.0

@@ -4,8 +4,10 @@
     sparse       cached local fields, lists of neighbours
     dense        cached local fields, a matrix
     clusters     Wolff and Swendsen-Wang: ferromagnetic couplings, no fields
+    masked       -T0 ln p of a float32 stack of masked linear layers (MADE, Dense) without a prior
     incremental  any Hamiltonian with `incremental(spins)`, in Python; for pairwise ones it is the slow reference
 
+The masked kernel tries the sites in drawing order, all others in raster order.
 A chain's spins depend on the kernel as well, but for dense and sparse, which agree bit for bit.
 """
 
@@ -13,11 +15,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from vanfast.hamiltonians import Neural
 from vanfast.mcmc._tables import is_dense, plane_arrays
 from vanfast.mcmc.incremental import is_pairwise
 
 ALGORITHMS = ("metropolis", "heat_bath", "wolff", "swendsen_wang", "tempering")
-KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "incremental")
+KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "masked", "incremental")
 
 
 def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
@@ -27,6 +30,10 @@ def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
         if cluster:
             return "it turns single spins"
         return None if is_pairwise(ham) or hasattr(ham, "incremental") else "ham has no method incremental(spins)"
+    if kernel == "masked":
+        if not isinstance(ham, Neural):
+            return f"{type(ham).__name__} is not a network's"
+        return "it turns single spins" if cluster else ham.whole_flips()
     if not is_pairwise(ham):
         return f"{type(ham).__name__} has no pair couplings"
     if cluster != (kernel == "clusters"):
@@ -57,7 +64,7 @@ def choose(ham: Any, algorithm: str, kernel: str = "auto") -> str:
         if algorithm in ("wolff", "swendsen_wang"):
             kernel = "clusters"
         elif not is_pairwise(ham):
-            kernel = "incremental"
+            kernel = "incremental" if refuses(ham, algorithm, "masked") else "masked"
         elif refuses(ham, algorithm, "planes") is None:
             kernel = "planes"
         else:

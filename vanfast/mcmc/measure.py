@@ -64,12 +64,20 @@ class ChainObservables:
         return {key: value for key, value in numbers.items() if math.isfinite(value)}
 
 
-def measure(result: Chains) -> ChainObservables:
-    """Observables of a run; see ChainObservables."""
+def measure(result: Chains, ham: Any = None) -> ChainObservables:
+    """Observables of a run; see ChainObservables.
+
+    With `ham` the energies are its own, those of the true system of chains that a network's Hamiltonian drew say, and
+    heat_capacity is beta^2 times their variance. Raises ValueError for a run without draws or a ham of another size.
+    """
     if not len(result):
         raise ValueError("result holds no draws")
     magnetization = result.spins.sum(2, dtype=np.int64) / result.num_sites
-    return measure_series(result.energy, magnetization, result.beta, result.num_sites)
+    energy = result.energy
+    if ham is not None:
+        rows = result.spins.reshape(-1, result.num_sites)
+        energy = np.asarray(ham.energy(rows), dtype=np.float64).reshape(energy.shape)
+    return measure_series(energy, magnetization, result.beta, result.num_sites)
 
 
 def measure_series(energy: np.ndarray, magnetization: np.ndarray, beta: float, num_sites: int) -> ChainObservables:

@@ -190,6 +190,15 @@ class LayerGradient:
 
 Plan = ConvPlan | MaskedPlan | CategoricalPlan | MixturePlan | MagnetizationPlan | PrefixPlan | NestPlan
 
+
+def layer_arrays(plan: ConvPlan | MaskedPlan | CategoricalPlan) -> list[dict[str, Any]]:
+    """The layers of a plan on the CPU as the C++ module takes them: field names to arrays, flags and None."""
+    return [
+        {name: value.numpy() if isinstance(value, torch.Tensor) else value for name, value in vars(layer).items()}
+        for layer in plan.layers
+    ]
+
+
 AnyPlan = TypeVar("AnyPlan", bound=Plan)
 
 

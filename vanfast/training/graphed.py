@@ -38,6 +38,8 @@ class StepFigures:
 def device_program(sampler: Sampler) -> DeviceProgram | None:
     """The sampler's program, if it draws, differentiates and holds the parameters on one device; else None."""
     program = sampler.program
+    if sampler.ham is not None and not sampler.ham.is_pairwise:  # its energies are made elsewhere
+        return None
     if not isinstance(program, DeviceProgram) or program.device != sampler.net.device:
         return None
     return program if sampler.sample_and_keep(1) is not None else None

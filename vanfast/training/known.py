@@ -21,6 +21,8 @@ def quick_method(ham: Hamiltonian) -> str | None:
     """Name of the method that gives exact values of `ham` in no time, None where there is none."""
     if isinstance(ham, Potts):
         return "enumeration" if ham.num_sites * math.log2(ham.q) <= ENUMERATED else None
+    if not ham.is_pairwise:
+        return None
     if _on_kaufmans_torus(ham):
         return "kaufman"
     if isinstance(ham, CurieWeiss):
