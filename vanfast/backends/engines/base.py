@@ -56,6 +56,38 @@ class Engine(ABC):
         """The same arithmetic for given spins, int8 [count, N] in raster order: gives the log_q that `draw` gives."""
 
 
+class ScanEngine(Engine):
+    """An engine that draws and evaluates by the same launches: spins come out of them, or go in."""
+
+    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
+        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
+        return self._run(spins, False, seed, first, step, keep)
+
+    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
+        check_spins(spins, self.num_sites, self.device)
+        return self._run(spins.contiguous(), True, 0, 0, None, keep)
+
+    @abstractmethod
+    def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
+        """Draws into `spins`, contiguous int8 [count, N], or scores what is `given` there."""
+
+    def _call(
+        self, spins: Tensor, log_q: Tensor, given: bool, seed: int, first: int, step: Tensor | None
+    ) -> dict[str, Any]:
+        """What every CUDA launch of a sampler takes: pointers as integers."""
+        return {
+            "spins": spins.data_ptr(),
+            "log_q": log_q.data_ptr(),
+            "count": len(spins),
+            "seed": seed,
+            "first": first,
+            "step": 0 if step is None else step.data_ptr(),
+            "given": given,
+            "device": self.device.index or 0,
+            "stream": stream_of(self.device),
+        }
+
+
 def selected(device: torch.device) -> AbstractContextManager[Any]:
     """Makes a GPU torch's current one: Triton launches there, wherever the tensors lie. Nothing on the CPU."""
     return torch.cuda.device(device) if device.type == "cuda" else nullcontext()

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vanfast.backends.engines.base import Drawn, Engine, check_spins, precision_code, stream_of, to_tf32
+from vanfast.backends.engines.base import Drawn, ScanEngine, precision_code, stream_of, to_tf32
 from vanfast.backends.engines.star_tables import NO_STAR, StarArrays
 from vanfast.networks.plan import ConvLayer, ConvPlan, Plan, StarPriorPlan
 
@@ -138,7 +138,7 @@ def _constants(source: _Source, plan: ConvPlan) -> Index:
     return np.concatenate(parts)
 
 
-class CudaConv(Engine):
+class CudaConv(ScanEngine):
     """A ConvPlan in one launch. Raises ValueError for networks so wide that a block's shared memory cannot hold a site.
 
     `shared_limit`, in bytes, makes it do with less shared memory than the device has; for tests.
@@ -207,14 +207,6 @@ class CudaConv(Engine):
             pieces.append(rest.bfloat16())
             rest = rest - pieces[-1]
         return torch.stack(pieces, dim=2)
-
-    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
-        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
-        return self._run(spins, False, seed, first, step, keep)
-
-    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        check_spins(spins, self.num_sites, self._rows.device)
-        return self._run(spins.contiguous(), True, 0, 0, None, keep)
 
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
         count = len(spins)

@@ -9,15 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vanfast.backends.engines.base import (
-    PRECISION_CODES,
-    Drawn,
-    Engine,
-    check_spins,
-    precision_code,
-    stream_of,
-    to_tf32,
-)
+from vanfast.backends.engines.base import PRECISION_CODES, Drawn, ScanEngine, precision_code, to_tf32
 from vanfast.backends.engines.masked_tables import Ints, Shape, single_tables, stack_tables
 from vanfast.backends.engines.star_tables import NO_STAR, StarArrays
 from vanfast.networks.plan import MaskedPlan, Plan, StarPriorPlan
@@ -183,7 +175,7 @@ class Stack(Packed):
         module.masked_stack(self._net, workspace=workspace.data_ptr(), workspace_bytes=size, **how, **call)
 
 
-class CudaMasked(Engine):
+class CudaMasked(ScanEngine):
     """groups, parts, memory, block_sites: how work is laid out (csrc/cuda/masked_launch.cuh), 0 and None leave it to
     the launcher. The first three change no result."""
 
@@ -224,32 +216,16 @@ class CudaMasked(Engine):
         assert self._net.star is not None
         self._net.star.load(prior)
 
-    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
-        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
-        return self._run(spins, False, seed, first, step, keep)
-
-    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        check_spins(spins, self.num_sites, self.device)
-        return self._run(spins.contiguous(), True, 0, 0, None, keep)
-
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
         count, units = len(spins), self._net.units
         log_q = torch.empty(count, dtype=torch.float64, device=self.device)
         kept = torch.empty(count * sum(units) if keep else 0, dtype=torch.float32, device=self.device)
         if count:
             call = {
-                "spins": spins.data_ptr(),
-                "log_q": log_q.data_ptr(),
-                "count": count,
-                "seed": seed,
-                "first": first,
-                "step": 0 if step is None else step.data_ptr(),
+                **self._call(spins, log_q, given, seed, first, step),
                 "order": 0 if self._order is None else self._order.data_ptr(),
-                "given": given,
                 "keep": kept.data_ptr() if keep else 0,
                 "shared_limit": self._shared,
-                "device": self.device.index or 0,
-                "stream": stream_of(self.device),
             }
             self._net.launch(self._module, self._layout, call)
         parts = kept.split([count * n for n in units]) if keep else ()

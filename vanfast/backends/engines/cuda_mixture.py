@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, Engine, check_spins, stream_of
+from vanfast.backends.engines.base import Drawn, ScanEngine
 from vanfast.networks.plan import MixturePlan, Plan
 
 
-class CudaMixture(Engine):
+class CudaMixture(ScanEngine):
     """A mixture keeps nothing: it has no linear layers."""
 
     def __init__(self, plan: MixturePlan, device: torch.device, module: Any) -> None:
@@ -30,15 +30,7 @@ class CudaMixture(Engine):
         self._log_weights.copy_(plan.log_weights)
         self._tables.copy_(torch.stack([functional.logsigmoid(x), functional.logsigmoid(-x)], -1))
 
-    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
-        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
-        return self._run(spins, False, seed, first, step)
-
-    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        check_spins(spins, self.num_sites, self.device)
-        return self._run(spins.contiguous(), True, 0, 0, None)
-
-    def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None) -> Drawn:
+    def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
         log_q = torch.empty(len(spins), dtype=torch.float64, device=self.device)
         if len(spins):
             self._module.mixture_scan(
@@ -46,15 +38,7 @@ class CudaMixture(Engine):
                 components=self._components,
                 log_weights=self._log_weights.data_ptr(),
                 tables=self._tables.data_ptr(),
-                spins=spins.data_ptr(),
-                log_q=log_q.data_ptr(),
-                count=len(spins),
-                seed=seed,
-                first=first,
-                step=0 if step is None else step.data_ptr(),
-                given=given,
+                **self._call(spins, log_q, given, seed, first, step),
                 shared_limit=self._shared,
-                device=self.device.index or 0,
-                stream=stream_of(self.device),
             )
         return Drawn(spins, log_q, ())

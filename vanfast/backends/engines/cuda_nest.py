@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, Engine, check_spins, stream_of
+from vanfast.backends.engines.base import Drawn, ScanEngine
 from vanfast.backends.engines.nest_records import QUAD, NestOrder, nest_order
 from vanfast.networks.plan import NestPlan, Plan
 
@@ -18,7 +18,7 @@ CHUNK_BYTES = 4096  # of records that are copied to shared memory at once
 LOG2_E, LN2 = 1 / math.log(2), math.log(2)
 
 
-class CudaNest(Engine):
+class CudaNest(ScanEngine):
     """`lanes` (of a sample, 4 or 16) and `threads` (of a block) are for tests; 0 leaves them to the launcher.
 
     Which pairs are packed is settled by the first plan; later ones have other parameters only.
@@ -90,14 +90,6 @@ class CudaNest(Engine):
         constants = (weight[..., -1] * y).sum(-1).masked_fill(self._no_still, 0.0).sum(-1)
         return bias.index_copy(0, self._still_sites, bias[self._still_sites] + constants)
 
-    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
-        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
-        return self._run(spins, False, seed, first, step, keep)
-
-    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        check_spins(spins, self.num_sites, self.device)
-        return self._run(spins.contiguous(), True, 0, 0, None, keep)
-
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
         log_q = torch.empty(len(spins), dtype=torch.float64, device=self.device)
         kept: tuple[Tensor, ...] = (log_q.new_empty(spins.shape, dtype=torch.float32),) if keep else ()
@@ -110,17 +102,9 @@ class CudaNest(Engine):
                 site_steps=self._site_steps,
                 headers=self._headers.data_ptr(),
                 records=self._records.data_ptr(),
-                spins=spins.data_ptr(),
-                log_q=log_q.data_ptr(),
-                count=len(spins),
-                seed=seed,
-                first=first,
-                step=0 if step is None else step.data_ptr(),
-                given=given,
+                **self._call(spins, log_q, given, seed, first, step),
                 keep=kept[0].data_ptr() if keep else 0,
                 **self._layout,
                 shared_limit=self._shared,
-                device=self.device.index or 0,
-                stream=stream_of(self.device),
             )
         return Drawn(spins, log_q, kept)

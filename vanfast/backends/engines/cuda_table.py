@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, Engine, check_spins, stream_of
+from vanfast.backends.engines.base import Drawn, ScanEngine
 from vanfast.networks.plan import MagnetizationPlan, Plan, PrefixPlan
 
 
-class CudaTable(Engine):
+class CudaTable(ScanEngine):
     """All in float64: thresholds and ln q are tabulated, and the kernel only looks them up."""
 
     def __init__(self, plan: MagnetizationPlan | PrefixPlan, device: torch.device, module: Any) -> None:
@@ -34,14 +34,6 @@ class CudaTable(Engine):
         self._rules.copy_(threshold + (~(logits < 0)).long() * 2**32)
         torch.stack([functional.logsigmoid(-logits), functional.logsigmoid(logits)], 1, out=self._table)
 
-    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
-        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
-        return self._run(spins, False, seed, first, step, keep)
-
-    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
-        check_spins(spins, self.num_sites, self.device)
-        return self._run(spins.contiguous(), True, 0, 0, None, keep)
-
     def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
         log_q = torch.empty(len(spins), dtype=torch.float64, device=self.device)
         kept: tuple[Tensor, ...] = (log_q.new_empty(spins.shape, dtype=torch.float32),) if keep else ()
@@ -51,15 +43,7 @@ class CudaTable(Engine):
                 prefix=self._prefix,
                 rules=self._rules.data_ptr(),
                 table=self._table.data_ptr(),
-                spins=spins.data_ptr(),
-                log_q=log_q.data_ptr(),
-                count=len(spins),
-                seed=seed,
-                first=first,
-                step=0 if step is None else step.data_ptr(),
-                given=given,
+                **self._call(spins, log_q, given, seed, first, step),
                 keep=kept[0].data_ptr() if keep else 0,
-                device=self.device.index or 0,
-                stream=stream_of(self.device),
             )
         return Drawn(spins, log_q, kept)
