@@ -35,7 +35,7 @@ def test_without_triton_training_differentiates_by_torch(device, monkeypatch):
     battery.check_training("cuda", "dense z2", device)
 
 
-@pytest.mark.parametrize("name", ["sk", "sk z2", "one parameter"])
+@pytest.mark.parametrize("name", ["sk z2", "sk couplings", "one parameter"])
 def test_without_triton_h2arnn_networks_train_as_well(device, name):
     battery.check_training("cuda", name, device)
 
