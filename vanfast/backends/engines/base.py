@@ -56,8 +56,8 @@ class Engine(ABC):
         """The same arithmetic for given spins, int8 [count, N] in raster order: gives the log_q that `draw` gives."""
 
 
-class ScanEngine(Engine):
-    """An engine that draws and evaluates by the same launches: spins come out of them, or go in."""
+class CudaEngine(Engine):
+    """An engine of csrc/cuda, which draws and evaluates by the same launches: spins come out of them, or go in."""
 
     def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
         spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vanfast.backends.engines.base import Drawn, ScanEngine, precision_code, stream_of, to_tf32
+from vanfast.backends.engines.base import CudaEngine, Drawn, precision_code, stream_of, to_tf32
 from vanfast.backends.engines.star_tables import NO_STAR, StarArrays
 from vanfast.networks.plan import ConvLayer, ConvPlan, Plan, StarPriorPlan
 
@@ -138,7 +138,7 @@ def _constants(source: _Source, plan: ConvPlan) -> Index:
     return np.concatenate(parts)
 
 
-class CudaConv(ScanEngine):
+class CudaConv(CudaEngine):
     """A ConvPlan in one launch. Raises ValueError for networks so wide that a block's shared memory cannot hold a site.
 
     `shared_limit`, in bytes, makes it do with less shared memory than the device has; for tests.

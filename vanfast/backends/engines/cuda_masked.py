@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vanfast.backends.engines.base import PRECISION_CODES, Drawn, ScanEngine, precision_code, to_tf32
+from vanfast.backends.engines.base import PRECISION_CODES, CudaEngine, Drawn, precision_code, to_tf32
 from vanfast.backends.engines.masked_tables import Ints, Shape, single_tables, stack_tables
 from vanfast.backends.engines.star_tables import NO_STAR, StarArrays
 from vanfast.networks.plan import MaskedPlan, Plan, StarPriorPlan
@@ -175,7 +175,7 @@ class Stack(Packed):
         module.masked_stack(self._net, workspace=workspace.data_ptr(), workspace_bytes=size, **how, **call)
 
 
-class CudaMasked(ScanEngine):
+class CudaMasked(CudaEngine):
     """groups, parts, memory, block_sites: how work is laid out (csrc/cuda/masked_launch.cuh), 0 and None leave it to
     the launcher. The first three change no result."""
 

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, ScanEngine
+from vanfast.backends.engines.base import CudaEngine, Drawn
 from vanfast.networks.plan import MixturePlan, Plan
 
 
-class CudaMixture(ScanEngine):
+class CudaMixture(CudaEngine):
     """A mixture keeps nothing: it has no linear layers."""
 
     def __init__(self, plan: MixturePlan, device: torch.device, module: Any) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, ScanEngine
+from vanfast.backends.engines.base import CudaEngine, Drawn
 from vanfast.backends.engines.nest_records import QUAD, NestOrder, nest_order
 from vanfast.networks.plan import NestPlan, Plan
 
@@ -18,7 +18,7 @@ CHUNK_BYTES = 4096  # of records that are copied to shared memory at once
 LOG2_E, LN2 = 1 / math.log(2), math.log(2)
 
 
-class CudaNest(ScanEngine):
+class CudaNest(CudaEngine):
     """`lanes` (of a sample, 4 or 16) and `threads` (of a block) are for tests; 0 leaves them to the launcher.
 
     Which pairs are packed is settled by the first plan; later ones have other parameters only.

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from vanfast.backends.engines.base import Drawn, ScanEngine
+from vanfast.backends.engines.base import CudaEngine, Drawn
 from vanfast.networks.plan import MagnetizationPlan, Plan, PrefixPlan
 
 
-class CudaTable(ScanEngine):
+class CudaTable(CudaEngine):
     """All in float64: thresholds and ln q are tabulated, and the kernel only looks them up."""
 
     def __init__(self, plan: MagnetizationPlan | PrefixPlan, device: torch.device, module: Any) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vanfast.backends.engines.base import Drawn, ScanEngine
+from vanfast.backends.engines.base import Drawn, Engine
+from vanfast.kernels._dot import check
 from vanfast.kernels.log_prob import log_prob
 from vanfast.kernels.nest_scan import nest_scan, used_blocks
 from vanfast.networks.plan import NestPlan, Plan
 
 
-class TritonNest(ScanEngine):
+class TritonNest(Engine):
     """Keeps the logits: the backward pass evaluates nests again."""
 
     def __init__(self, plan: Plan, device: torch.device) -> None:
@@ -27,7 +28,15 @@ class TritonNest(ScanEngine):
             mine.copy_(given)
         self._used.copy_(used_blocks(plan.weight, plan.couplings))
 
-    def _run(self, spins: Tensor, given: bool, seed: int, first: int, step: Tensor | None, keep: bool) -> Drawn:
+    def draw(self, count: int, seed: int, first: int, step: Tensor | None = None, keep: bool = False) -> Drawn:
+        spins = torch.empty((count, self.num_sites), dtype=torch.int8, device=self.device)
+        return self._run(spins, seed, first, step, keep, given=False)
+
+    def evaluate(self, spins: Tensor, keep: bool = False) -> Drawn:
+        check("spins", spins, (torch.int8,), (None, self.num_sites))
+        return self._run(spins.contiguous(), 0, 0, None, keep, given=True)
+
+    def _run(self, spins: Tensor, seed: int, first: int, step: Tensor | None, keep: bool, given: bool) -> Drawn:
         logits = torch.empty(spins.shape, dtype=torch.float32, device=self.device)
         step = self._no_step if step is None else step
         nest_scan(*self._tensors, self._used, spins, logits, step, seed, first, given)
