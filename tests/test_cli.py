@@ -3,15 +3,13 @@
 import json
 import os
 import signal
-import subprocess
-import sys
-import time
 
 import numpy as np
 import pytest
 import torch
 
 import vanfast as vf
+from tests.stopping import stopped
 from vanfast.cli import COMMANDS, main
 from vanfast.training import load_run
 
@@ -206,23 +204,12 @@ def test_resume_takes_over_the_stored_run(capsys, tmp_path):
 def test_ctrl_c_saves_and_resuming_is_exact(capsys, tmp_path, signum):
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     words = [*TRAIN, "--beta", "0.3", "--steps", "1500", "--threads", "1", "--quiet", "-o"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", "vanfast.cli", *words, str(cut)], stderr=subprocess.PIPE, text=True, env=environment
-    )
     metrics = cut / "metrics.jsonl"
-    for _ in range(6000):
-        if metrics.exists() and metrics.stat().st_size > 3000:
-            break
-        time.sleep(0.01)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum, err
-    assert err.count("\n") == 1
+    err = stopped([*words, cut], lambda: metrics.exists() and metrics.stat().st_size > 3000, signum)
     assert f"of 1500; saved in {cut}" in err
-    stopped = load_run(cut).step
-    assert 0 < stopped < 1500
-    steps = str(stopped + 7)
+    done = load_run(cut).step
+    assert 0 < done < 1500
+    steps = str(done + 7)
     assert call(capsys, "train", "-o", cut, "--resume", "--steps", steps, "--quiet")[0] == 0
     words[words.index("--steps") + 1] = steps
     assert call(capsys, *words, whole)[0] == 0
@@ -364,18 +351,9 @@ def test_demo_on_a_short_leash(tmp_path):
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_stopped_sample_leaves_nothing_behind(capsys, tmp_path, signum):
     assert call(capsys, *TRAIN, "--beta", 0.3, "--steps", 1, "--quiet", "-o", tmp_path / "run")[0] == 0
-    words = ["sample", str(tmp_path / "run"), "--num", "1000000000", "-o", str(tmp_path / "out" / "s.npz")]
+    words = ["sample", tmp_path / "run", "--num", "1000000000", "-o", tmp_path / "out" / "s.npz"]
     (tmp_path / "out").mkdir()
-    process = subprocess.Popen([sys.executable, "-m", "vanfast.cli", *words], stderr=subprocess.PIPE, text=True)
-    for _ in range(6000):
-        if any((tmp_path / "out").iterdir()):
-            break
-        time.sleep(0.01)
-    time.sleep(0.2)
-    process.send_signal(signum)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum, err
-    assert err.count("\n") == 1
+    stopped(words, lambda: any((tmp_path / "out").iterdir()), signum, pause=0.2)
     assert list((tmp_path / "out").iterdir()) == []
 
 
