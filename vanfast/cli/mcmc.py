@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -213,7 +214,7 @@ def _report(
         ["autocorrelation time of E, draws", with_error(*found.tau_energy)],
         ["autocorrelation time of |m|, draws", with_error(*found.tau_magnetization)],
         ["effective draws", f"{found.effective:,.0f} of {found.chains * found.draws:,}"],
-        ["first tenth of E against last half", f"{found.geweke:+.1f} errors"],
+        ["first tenth of E against last half", "–" if math.isnan(found.geweke) else f"{found.geweke:+.1f} errors"],
         ["acceptance", f"{100 * pieces.acceptance:.1f} %"],
     ]
     if other is not None and pieces.true is not None:
