@@ -41,7 +41,7 @@ def optimum(make: Any) -> Network:
         def loss(optimizer: torch.optim.LBFGS = optimizer, beta: float = beta) -> torch.Tensor:
             optimizer.zero_grad()
             kl = vf.exact.forward_recursion(net.table(), beta).kl
-            kl.backward()  # type: ignore[no-untyped-call]
+            kl.backward()  # type: ignore[no-untyped-call]  # torch's own
             return kl
 
         optimizer.step(loss)

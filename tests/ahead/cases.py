@@ -207,7 +207,7 @@ def other_cases() -> dict[str, Case]:
     assert isinstance(on_lattice, MaskedPlan)
     assert on_lattice.prior is not None
     neighbours, zeros = shared_star(on_lattice.prior, torch.device("cpu")), torch.zeros(64, L * L)
-    call = lambda: add_star_prior(neighbours, zeros.to(torch.int8), zeros)  # noqa: E731
+    call = lambda: add_star_prior(neighbours, zeros.to(torch.int8), zeros)  # noqa: E731  as the others
     found["star prior"] = Case(call, "star_prior_kernel", None)
     couplings = torch.zeros(128, 128).index_put_((torch.arange(127), torch.arange(1, 128)), torch.tensor(0.5))
     systems = {

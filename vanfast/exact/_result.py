@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -56,6 +57,29 @@ def per_site(result: object, names: tuple[str, ...]) -> dict[str, float]:
     """num_sites, beta and log_z of a result, and the named extensive numbers divided by N."""
     numbers = {name: getattr(result, name) for name in ("num_sites", "beta", "log_z")}
     return numbers | {f"{name}_per_site": getattr(result, name) / numbers["num_sites"] for name in names}
+
+
+def weigh(num_sites: int, beta: float, energy: np.ndarray, log_weight: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """The arguments of a `Thermodynamics` and the probabilities [K] of K levels with these energies, extensive, and
+    ln(number of states exp(-beta E)), both float64 [K]."""
+    top = int(np.argmax(log_weight))
+    weight = np.exp(log_weight - log_weight[top])
+    norm = float(weight.sum())
+    log_z = float(log_weight[top]) + math.log(norm)
+    weight /= norm
+    excess = energy - energy[top]  # moments about the most probable level, where the weights are
+    mean = float(weight @ excess)
+    U = float(energy[top]) + mean
+    values: dict[str, Any] = {
+        "num_sites": num_sites,
+        "beta": beta,
+        "log_z": log_z,
+        "free_energy": -log_z / beta,
+        "energy": U,
+        "entropy": log_z + beta * U,
+        "heat_capacity": beta**2 * float(weight @ (excess - mean) ** 2),
+    }
+    return values, weight
 
 
 MAX_BETA = 1e100  # beta E and its square must stay finite

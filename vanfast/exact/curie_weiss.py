@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vanfast.exact._result import Thermodynamics, check_beta
+from vanfast.exact._result import Thermodynamics, check_beta, weigh
 
 MAX_SITES = 10**8
 
@@ -40,24 +40,9 @@ def curie_weiss(N: int, beta: float, J: float = 1.0, h: float = 0.0) -> CurieWei
     N = int(N)
     m = 1.0 - 2.0 * np.arange(N + 1) / N
     energy = -N * (0.5 * J * m**2 + h * m) + 0.5 * J
-    log_weight = log_binomials(N) - beta * energy
-    top = float(log_weight.max())
-    weight = np.exp(log_weight - top)
-    norm = float(weight.sum())
-    weight /= norm
-    log_z = top + math.log(norm)
-    # moments about the most probable state, where the weights are
-    excess = energy - energy[np.argmax(log_weight)]
-    mean = float(weight @ excess)
-    U = float(energy[np.argmax(log_weight)]) + mean
+    values, weight = weigh(N, beta, energy, log_binomials(N) - beta * energy)
     return CurieWeissResult(
-        num_sites=N,
-        beta=beta,
-        log_z=log_z,
-        free_energy=-log_z / beta,
-        energy=U,
-        entropy=log_z + beta * U,
-        heat_capacity=beta**2 * float(weight @ (excess - mean) ** 2),
+        **values,
         magnetization=float(weight @ m),
         abs_magnetization=float(weight @ np.abs(m)),
         magnetization_squared=float(weight @ m**2),

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vanfast.exact._result import Thermodynamics, check_beta
+from vanfast.exact._result import Thermodynamics, check_beta, weigh
 from vanfast.exact.curie_weiss import log_binomials
 
 MAX_TERMS = 1 << 22
@@ -59,23 +59,9 @@ def hopfield(patterns: Any, beta: float) -> HopfieldResult:
         overlap = (overlap[:, :, None] + column[:, None, None] * A / N).reshape(P, -1)
         log_weight = (log_weight[:, None] + log_binomials(int(size))).reshape(-1)
     energy = P / 2 - N / 2 * (overlap**2).sum(0)
-    log_weight -= beta * energy
-    top = int(np.argmax(log_weight))
-    weight = np.exp(log_weight - log_weight[top])
-    norm = float(weight.sum())
-    log_z = float(log_weight[top]) + math.log(norm)
-    weight /= norm
-    excess = energy - energy[top]
-    mean = float(weight @ excess)
-    U = float(energy[top]) + mean
+    values, weight = weigh(N, beta, energy, log_weight - beta * energy)
     return HopfieldResult(
-        num_sites=N,
-        beta=beta,
-        log_z=log_z,
-        free_energy=-log_z / beta,
-        energy=U,
-        entropy=log_z + beta * U,
-        heat_capacity=beta**2 * float(weight @ (excess - mean) ** 2),
+        **values,
         abs_overlap=np.abs(overlap) @ weight,
         overlap_squared=overlap**2 @ weight,
     )
