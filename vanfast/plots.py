@@ -6,7 +6,8 @@ Needs matplotlib (Agg, no display).
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from vanfast.training.metrics import StepRecord
 
 NETWORK, EXACT, INK, FAINT = "#2a6f97", "#c1440e", "#333333", "#d9d9d9"
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.titleweight": "bold",
@@ -42,28 +43,31 @@ STYLE = {
 }
 
 
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-        import matplotlib.figure
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-    except ImportError:
-        raise MissingDependency("matplotlib", "plots", "a figure") from None
-    # A canvas of its own for each figure: pyplot and the embedding program's backend stay untouched.
-    return matplotlib, matplotlib.figure.Figure, FigureCanvasAgg
-
-
 def need_matplotlib() -> None:
     """MissingDependency where no figure could be drawn: to be found out before the work for it."""
-    _matplotlib()
+    try:
+        import matplotlib.backends.backend_agg  # noqa: F401
+    except ImportError:
+        raise MissingDependency("matplotlib", "plots", "a figure") from None
 
 
-def _written(figure: Any, path: str | os.PathLike[str]) -> Path:
-    """Saves in one step: png, pdf or svg by the ending, png where there is none."""
+@contextmanager
+def figure_at(path: str | os.PathLike[str], width: float, height: float) -> Iterator[Any]:
+    """A figure of width x height inches in this package's style, written in one step when the block ends well: png, pdf
+    or svg by the ending, png where there is none."""
+    need_matplotlib()
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     path = Path(path)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format=path.suffix[1:] or "png")
-    return path
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        # A canvas of its own for each figure: pyplot and the embedding program's backend stay untouched.
+        FigureCanvasAgg(figure)
+        yield figure
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:] or "png")
 
 
 def training_curve(
@@ -189,10 +193,7 @@ def summary_figure(
     weights: np.ndarray | None = None,
 ) -> Path:
     """Writes one figure (png, pdf or svg by its ending): training, eight configurations, energy histogram."""
-    matplotlib, figure_type, canvas_type = _matplotlib()
-    with matplotlib.rc_context(STYLE):
-        figure = figure_type(figsize=(10.5, 7.2), layout="constrained")
-        canvas_type(figure)
+    with figure_at(path, 10.5, 7.2) as figure:
         top, bottom = figure.subfigures(2, 1, height_ratios=(1.15, 1))
         left, right = bottom.subfigures(1, 2, width_ratios=(1.1, 1))
         curve, distance = top.subplots(1, 2)
@@ -205,7 +206,7 @@ def summary_figure(
         histogram = right.subplots()
         histogram.set_title("Energies drawn")
         energy_histogram(histogram, energy_per_site, weights, exact_energy)
-        return _written(figure, path)
+    return Path(path)
 
 
 def coupling_scatter(axes: Any, inferred: np.ndarray, truth: np.ndarray) -> None:
@@ -221,19 +222,16 @@ def coupling_scatter(axes: Any, inferred: np.ndarray, truth: np.ndarray) -> None
 
 def couplings_figure(path: str | os.PathLike[str], inferred: Mapping[str, np.ndarray], truth: np.ndarray) -> Path:
     """Writes one figure with a scatter plot for each method; the title tells Delta_J."""
-    matplotlib, figure_type, canvas_type = _matplotlib()
     columns = min(4, len(inferred))
     rows = -(-len(inferred) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = figure_type(figsize=(3.4 * columns, 3.3 * rows), layout="constrained")
-        canvas_type(figure)
+    with figure_at(path, 3.4 * columns, 3.3 * rows) as figure:
         panels = figure.subplots(rows, columns, squeeze=False).flat
         for axes in panels[len(inferred) :]:
             axes.set_axis_off()
         for axes, (method, J) in zip(panels, inferred.items(), strict=False):
             coupling_scatter(axes, J, truth)
             axes.set_title(f"{method}: Δ_J = {np.linalg.norm(J - truth) / len(truth):.3g}")
-        return _written(figure, path)
+    return Path(path)
 
 
 def learned_couplings_figure(path: str | os.PathLike[str], found: Mapping[str, np.ndarray], truth: np.ndarray) -> Path:
@@ -241,12 +239,9 @@ def learned_couplings_figure(path: str | os.PathLike[str], found: Mapping[str, n
     of both with their signs."""
     from vanfast.training.inverse import compare_couplings
 
-    matplotlib, figure_type, canvas_type = _matplotlib()
     i, j = np.triu_indices(len(truth), 1)
     x = truth[i, j]
-    with matplotlib.rc_context(STYLE):
-        figure = figure_type(figsize=(7.4, 3.4 * len(found)), layout="constrained")
-        canvas_type(figure)
+    with figure_at(path, 7.4, 3.4 * len(found)) as figure:
         panels = figure.subplots(len(found), 2, squeeze=False)
         for (absolute, signed), (name, J) in zip(panels, found.items(), strict=True):
             compared = compare_couplings(J, truth)
@@ -261,7 +256,7 @@ def learned_couplings_figure(path: str | os.PathLike[str], found: Mapping[str, n
             signed.set_title(f"with signs: r = {compared.signed_pearson:.3f}")
             signed.set_xlabel("true J")
             signed.set_ylabel("learnt J")
-        return _written(figure, path)
+    return Path(path)
 
 
 def overlap_landscape(axes: Any, overlap: np.ndarray, log_q: np.ndarray) -> Any:
@@ -300,13 +295,10 @@ def overlaps_figure(
     bins: int = 50,
 ) -> Path:
     """Writes one figure (png, pdf or svg by its ending): P(q), below it a landscape (overlaps, ln q) for each name."""
-    matplotlib, figure_type, canvas_type = _matplotlib()
     landscapes = landscapes or {}
     columns = min(4, max(1, len(landscapes)))
     rows = -(-len(landscapes) // columns)
-    with matplotlib.rc_context(STYLE):
-        figure = figure_type(figsize=(max(6.0, 4.2 * columns), 3.8 + 3.8 * rows), layout="constrained")
-        canvas_type(figure)
+    with figure_at(path, max(6.0, 4.2 * columns), 3.8 + 3.8 * rows) as figure:
         grid = figure.add_gridspec(1 + rows, columns)
         top = figure.add_subplot(grid[0, :])
         top.set_title("Overlaps of pairs of samples")
@@ -315,4 +307,4 @@ def overlaps_figure(
             axes = figure.add_subplot(grid[1 + place // columns, place % columns])
             axes.set_title(name)
             figure.colorbar(overlap_landscape(axes, overlap, log_q), ax=axes, label="ln q", shrink=0.75)
-        return _written(figure, path)
+    return Path(path)
