@@ -61,6 +61,10 @@ MAY_IMPORT = {
         *("benchmarks", "errors", "exact", "hamiltonians", "networks", "observables", "plots", "sampler", "saving"),
         *("store", "training"),
     },
+    "reproduce": {
+        *("_files", "errors", "exact", "hamiltonians", "mcmc", "networks", "observables", "plots", "sampler"),
+        "training",
+    },
     "vanfast": {
         *("_cpu", "exact", "hamiltonians", "mcmc", "networks", "observables", "ops", "sampler", "saving", "store"),
         "training",

@@ -26,6 +26,7 @@ COMMANDS = {
     "inverse": "couplings from samples or from magnetisations and correlations",
     "couplings": "couplings that an SK network has learnt in its first layer",
     "info": "version, instruction sets, threads and backends",
+    "reproduce": "experiments of the papers: data and figures",
     "demo": "the whole way in three minutes: train, sample, compare with the exact solution",
     "bench": "measure sampling speed against its rivals",
 }
