@@ -41,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, (kind, metavar, text) in _SETTINGS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
     parser.add_argument("--threads", type=integer(1, 4096), metavar="N", help="default: all cores")
+    parser.add_argument("--quiet", action="store_true", help="no news on the way")
     parser.add_argument("--json", action="store_true", help="print results as JSON")
 
 
@@ -55,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.out,
             Settings(**given),
             threads=arguments.threads,
-            say=lambda line: print(line, file=sys.stderr, flush=True),
+            progress=False if arguments.quiet else None,
+            say=lambda line: None if arguments.quiet else print(line, file=sys.stderr, flush=True),
         )
     if arguments.json:
         print_json(experiment.results)
