@@ -115,17 +115,20 @@ void MaskedFlips::propose(const State& state, Proposal& proposal, int p, const f
   const float* from = state.values.data() + size_t(p) * kLanes;
   const float* logits = state.z.back().data() + size_t(p) * width_ * kLanes;
   float* input = proposal.input.data();
-  if (states_) std::fill_n(input, states_ * kLanes, 0.0f);
-  for (int i = 0; i < kLanes; ++i)
-    if (states_) {
+  if (states_) {
+    std::fill_n(input, states_ * kLanes, 0.0f);
+    for (int i = 0; i < kLanes; ++i) {
       const int old = static_cast<int>(from[i]) * kLanes + i, now = static_cast<int>(to[i]) * kLanes + i;
       input[old] -= 1.0f;
       input[now] += 1.0f;
       change[i] = static_cast<double>(logits[now]) - static_cast<double>(logits[old]);
-    } else {
+    }
+  } else {
+    for (int i = 0; i < kLanes; ++i) {
       input[i] = to[i] - from[i];
       change[i] = -static_cast<double>(from[i] * logits[i]);  // ln sigma(-x) - ln sigma(x)
     }
+  }
   proposal.later.fill(0.0);
   score(logits + width_ * kLanes, from + kLanes, layers_.back().changed[p] / width_ - p - 1, proposal.later);
   for (int l = 0; l <= last(); ++l) change_layer(state, proposal, p, l);

@@ -40,6 +40,8 @@ def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
         if not is_potts(ham):
             return f"{type(ham).__name__} is not a Potts model"
         return "it changes single sites" if cluster else None
+    if is_potts(ham):
+        return f"its sites have q = {ham.q} states"
     if not is_pairwise(ham):
         return f"{type(ham).__name__} has no pair couplings"
     if cluster != (kernel == "clusters"):
