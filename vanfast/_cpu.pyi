@@ -138,6 +138,17 @@ def mcmc_pairwise(
     heat_bath: bool,
     schedule: dict[str, Any],
 ) -> tuple[np.ndarray, list[int], list[int]]: ...
+def mcmc_potts(
+    start: np.ndarray,
+    neighbour: np.ndarray,
+    coupling: np.ndarray,
+    field: np.ndarray,
+    quantum: float,
+    betas: list[float],
+    target: int,
+    heat_bath: bool,
+    schedule: dict[str, Any],
+) -> tuple[np.ndarray, list[int], list[int]]: ...
 def mcmc_planes(
     start: np.ndarray,
     neighbour: np.ndarray,
@@ -157,12 +168,12 @@ def mcmc_clusters(
 def mcmc_words(seed: int, walker: int, use: int, block: int, blocks: int, isa: str = "") -> np.ndarray: ...
 def mcmc_digit_rate(isa: str = "", seconds: float = 0.2) -> float: ...
 
-# csrc/cpu/bind_mcmc_masked.cpp
+# csrc/cpu/bind_mcmc_masked.cpp; group: whether spins have Z2, or the permutations of states [order, q]
 def mcmc_masked(
     num_sites: int,
     layers: list[dict[str, Any]],
     order: np.ndarray | None,
-    z2: bool,
+    group: bool | np.ndarray,
     T0: float,
     betas: list[float],
     target: int,
@@ -173,7 +184,7 @@ def flip_changes(
     num_sites: int,
     layers: list[dict[str, Any]],
     order: np.ndarray | None,
-    z2: bool,
+    group: bool | np.ndarray,
     spins: np.ndarray,
     threads: int = 0,
     isa: str = "",

@@ -27,7 +27,10 @@ class Alphabet {
 
   // The element of G that a sample's word of the symmetry stream chooses; the lowest words choose the last one.
   int element(uint32_t word) const { return order_ - 1 - static_cast<int>(uint64_t(word) * order_ >> 32); }
-  int8_t image(int element, float state) const { return maps_[size_t(element) * states_ + static_cast<int>(state)]; }
+  int8_t image(int element, float value) const {
+    if (!states_) return static_cast<int8_t>(element ? -value : value);
+    return maps_[size_t(element) * states_ + static_cast<int>(value)];
+  }
   // The image of a configuration under element g becomes that under the next one, after the last the first.
   void advance(int g, float* values, int64_t count) const {
     if (!states_) {

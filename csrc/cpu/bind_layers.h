@@ -11,6 +11,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/draw_state.h"
+#include "cpu/alphabet.h"
 #include "cpu/masked_scan.h"
 #include "cpu/star_prior.h"
 
@@ -102,12 +104,35 @@ inline std::optional<StarSpec> read_prior(const std::optional<py::dict>& prior, 
   return StarSpec{sites, fields.data(), start.data(), earlier.data(), couplings.data()};
 }
 
+// Spins, with or without Z2 (a bool), or states with a group of their permutations [order, q].
+inline Alphabet read_alphabet(const py::object& group) {
+  if (py::isinstance<py::bool_>(group)) return Alphabet(group.cast<bool>());
+  const Indices maps = group.cast<Indices>();
+  require(maps.ndim() == 2 && maps.shape(0) >= 1, "maps must be [order, states]");
+  require(maps.shape(1) >= 2 && maps.shape(1) <= vanfast::kMostStates,
+          "states must be from 2 to " + std::to_string(vanfast::kMostStates));
+  const int states = static_cast<int>(maps.shape(1));
+  std::vector<int8_t> table;
+  for (py::ssize_t g = 0; g < maps.shape(0); ++g) {
+    std::vector<bool> seen(states, false);
+    for (int k = 0; k < states; ++k) {
+      const int64_t image = maps.data()[g * states + k];
+      require(image >= 0 && image < states && !seen[image], "maps must be permutations of the states");
+      require(g > 0 || image == k, "maps must begin with the identity");
+      seen[image] = true;
+      table.push_back(static_cast<int8_t>(image));
+    }
+  }
+  return Alphabet(states, std::move(table));
+}
+
 // The layers of a stack, without its prior, over sites that are spins (states 0) or have `states` states; `alive` keeps
 // their arrays.
 inline MaskedSpec read_masked(int sites, int states, const std::vector<py::dict>& layers,
                               std::vector<py::object>& alive) {
   require(sites > 0, "num_sites must be positive");
   require(!layers.empty(), "a network needs at least one layer");
+  require(!states || sites <= INT32_MAX / states, "num_sites times states must be below 2^31");
   MaskedSpec spec{sites, {}, {}, states};
   const int width = spec.width();
   int in = sites * width;

@@ -53,6 +53,27 @@ py::tuple pairwise(const std::optional<Array<int32_t>>& start, const std::option
   return py::make_tuple(run.spins, turned.flips, turned.swaps);
 }
 
+py::tuple potts(const Array<int32_t>& start, const Array<int32_t>& neighbour, const Array<int32_t>& coupling,
+                const Array<int32_t>& field, double quantum, const std::vector<double>& betas, int target,
+                bool heat_bath, const py::dict& schedule) {
+  const int64_t n = start.size() - 1;
+  require_rows(start, neighbour, n);
+  require(coupling.size() == neighbour.size(), "coupling must have an entry for each neighbour");
+  require(field.size() >= 2 && field.size() <= vanfast::kMostStates, "field must have an entry for each state");
+  require(!betas.empty() && target >= 0 && target < static_cast<int>(betas.size()), "target must be one of betas");
+  const int states = static_cast<int>(field.size());
+  Run run(schedule, static_cast<int>(n), states);
+  const bool has_fields = std::any_of(field.data(), field.data() + states, [](int32_t h) { return h != 0; });
+  const PottsTable table{static_cast<int>(n), states,          has_fields,  start.data(),
+                         neighbour.data(),    coupling.data(), field.data()};
+  Turned turned;
+  {
+    py::gil_scoped_release release;
+    turned = run_potts(table, quantum, betas, target, heat_bath, run.schedule, mcmc_kernels_for(run.isa));
+  }
+  return py::make_tuple(run.spins, turned.flips, turned.swaps);
+}
+
 py::tuple planes(const Array<int32_t>& start, const Array<int32_t>& neighbour, const Array<uint8_t>& negative,
                  const Array<uint64_t>& thresholds, bool heat_bath, const py::dict& schedule) {
   const int64_t n = start.size() - 1;
@@ -127,6 +148,9 @@ void bind_mcmc(py::module_& module) {
   module.def("mcmc_pairwise", &pairwise, py::arg("start"), py::arg("neighbour"), py::arg("twice"), py::arg("field"),
              py::arg("is_free"), py::arg("quantum"), py::arg("betas"), py::arg("target"), py::arg("heat_bath"),
              py::arg("schedule"), "Spins int8 [chains, draws, N], turned spins [R], accepted swaps [R - 1].");
+  module.def("mcmc_potts", &potts, py::arg("start"), py::arg("neighbour"), py::arg("coupling"), py::arg("field"),
+             py::arg("quantum"), py::arg("betas"), py::arg("target"), py::arg("heat_bath"), py::arg("schedule"),
+             "States int8 [chains, draws, N], changed sites [R], accepted swaps [R - 1].");
   module.def("mcmc_planes", &planes, py::arg("start"), py::arg("neighbour"), py::arg("negative"), py::arg("thresholds"),
              py::arg("heat_bath"), py::arg("schedule"), "Spins int8 [chains, draws, N], turned spins.");
   module.def("mcmc_clusters", &clusters, py::arg("start"), py::arg("neighbour"), py::arg("threshold"), py::arg("wolff"),

@@ -81,26 +81,13 @@ std::unique_ptr<Sampler> masked_sampler(int sites, const std::vector<py::dict>& 
 std::unique_ptr<Sampler> categorical_sampler(int sites, int states, const std::vector<py::dict>& layers,
                                              const std::optional<Indices>& order, const Indices& maps, bool bf16,
                                              const std::string& isa) {
-  require(states >= 2 && states <= vanfast::kMostStates,
-          "states must be from 2 to " + std::to_string(vanfast::kMostStates));
-  require(sites <= INT32_MAX / states, "num_sites times states must be below 2^31");
-  require(maps.ndim() == 2 && maps.shape(0) >= 1 && maps.shape(1) == states, "maps must be [order, states]");
-  std::vector<int8_t> table;
-  for (py::ssize_t g = 0; g < maps.shape(0); ++g) {
-    std::vector<bool> seen(states, false);
-    for (int k = 0; k < states; ++k) {
-      const int64_t image = maps.data()[g * states + k];
-      require(image >= 0 && image < states && !seen[image], "maps must be permutations of the states");
-      require(g > 0 || image == k, "maps must begin with the identity");
-      seen[image] = true;
-      table.push_back(static_cast<int8_t>(image));
-    }
-  }
+  Alphabet alphabet = read_alphabet(maps);
+  require(alphabet.states() == states, "maps must be [order, states]");
   std::vector<py::object> alive;
   const MaskedSpec spec = read_masked(sites, states, layers, alive);
   const Kernels& kernels = kernels_for(isa);
   return std::make_unique<Sampler>(make_masked_scan(spec, kernels, bf16), make_masked_gradient(spec, kernels), kernels,
-                                   read_order(order, sites), Alphabet(states, std::move(table)));
+                                   read_order(order, sites), std::move(alphabet));
 }
 
 std::unique_ptr<Sampler> mixture_sampler(const Floats& log_weights, const Floats& logits, bool z2,

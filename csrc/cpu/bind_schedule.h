@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -32,7 +33,8 @@ struct Run {
   py::object progress;
   std::string isa;
 
-  Run(const py::dict& values, int num_sites) : isa(entry<std::string>(values, "isa")) {
+  // states: q, or 0 for spins
+  Run(const py::dict& values, int num_sites, int states = 0) : isa(entry<std::string>(values, "isa")) {
     kernels_for(isa);  // refuses what this CPU does not have
     require(num_sites >= 1, "num_sites must be at least 1");
     schedule.seed = entry<uint64_t>(values, "seed");
@@ -50,6 +52,10 @@ struct Run {
     if (start)
       require(start->ndim() == 2 && start->shape(0) == schedule.chains && start->shape(1) == num_sites,
               "start must be [chains, N]");
+    require(
+        !start || !states ||
+            std::all_of(start->data(), start->data() + start->size(), [&](int8_t s) { return s >= 0 && s < states; }),
+        "start must hold states 0 .. q - 1");
     schedule.start = start ? start->data() : nullptr;
     spins = Array<int8_t>({schedule.chains, schedule.draws, static_cast<int64_t>(num_sites)});
     schedule.spins = spins.mutable_data();

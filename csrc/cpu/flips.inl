@@ -1,4 +1,5 @@
-// Single flips in a masked stack in terms of simd.inl, kernels.inl and nest.inl; see FlipKernels in kernels.h.
+// Changes of single sites in a masked stack in terms of simd.inl, kernels.inl and nest.inl; see FlipKernels in
+// kernels.h.
 
 static void flip_input(const float* z, const float* column, const float* change, const float* slope, int units,
                        float* next, float* difference) {
@@ -45,6 +46,46 @@ static void sum_scores(const float* logit, const float* spin, int sites, double*
       }
     for (int n = 0; n < kVectors; ++n) store(few + n * kWidth, sum[n]);
     for (int i = 0; i < kLanes; ++i) sums[i] += static_cast<double>(few[i]);
+  }
+}
+
+// ln q = x_state - top - ln sum_k exp(x_k - top). The sums of eight sites, from 1 to q each, are multiplied before the
+// logarithm is taken.
+template <int Q>
+static void sum_state_scores_of(const float* logits, int states, const float* state, int sites, double* sums) {
+  const int q = Q ? Q : states;
+  alignas(64) float few[kLanes];
+  for (int first = 0; first < sites; first += 8) {
+    const int end = first + 8 < sites ? first + 8 : sites;
+    for (int v = 0; v < kLanes; v += kWidth) {
+      vf product = splat(1.0f), gap = {};
+      for (int p = first; p < end; ++p) {
+        const float* x = logits + ptrdiff_t(p) * q * kLanes + v;
+        const vf given = load(state + p * kLanes + v);
+        vf top = load(x), own = top, sum = {};
+        for (int k = 1; k < q; ++k) {
+          const vf y = load(x + k * kLanes);
+          top = y > top ? y : top;
+          own = given == splat(static_cast<float>(k)) ? y : own;
+        }
+        for (int k = 0; k < q; ++k) sum += exp_negative(load(x + k * kLanes) - top);
+        product *= sum;
+        gap += own - top;
+      }
+      store(few + v, gap - log1p_positive(product - 1.0f));
+    }
+    for (int i = 0; i < kLanes; ++i) sums[i] += static_cast<double>(few[i]);
+  }
+}
+
+static void sum_state_scores(const float* logits, int states, const float* state, int sites, double* sums) {
+  switch (states) {
+    case 3:
+      return sum_state_scores_of<3>(logits, states, state, sites, sums);
+    case 5:
+      return sum_state_scores_of<5>(logits, states, state, sites, sums);
+    default:
+      return sum_state_scores_of<0>(logits, states, state, sites, sums);
   }
 }
 
@@ -97,5 +138,16 @@ static uint32_t decide(const float* gain, const float* spin, const uint32_t* wor
   return mask;
 }
 
-static constexpr FlipKernels kFlips = {flip_input,   add_panel, activation_difference, sum_scores, take,
-                                       walker_words, decide};
+static void other_states(const float* state, int states, const uint32_t* words, float* proposed, uint32_t* rest) {
+  const float q = static_cast<float>(states);
+  for (int v = 0; v < kLanes; v += kWidth) {
+    const WidePair product = multiply_wide(load_bits(words + v), static_cast<uint32_t>(states - 1));
+    const vf k = load(state + v) + 1.0f + __builtin_convertvector(reinterpret_cast<vi>(product.high), vf);
+    store(proposed + v, k >= q ? k - q : k);
+    store_bits(rest + v, product.low);
+  }
+}
+
+static constexpr FlipKernels kFlips = {flip_input,   add_panel,        activation_difference,
+                                       sum_scores,   sum_state_scores, take,
+                                       walker_words, decide,           other_states};

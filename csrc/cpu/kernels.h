@@ -78,6 +78,8 @@ struct FlipKernels {
   void (*activation_difference)(const float* z, const float* next, const float* slope, int units, float* difference);
   // sums[kLanes] += ln q(spin) of several sites, see log_sigmoid.h
   void (*sum_scores)(const float* logit, const float* spin, int sites, double* sums);
+  // sums[kLanes] += ln q(state) of several sites of q states with logits [site][q]
+  void (*sum_state_scores)(const float* logits, int states, const float* state, int sites, double* sums);
   // z = next in the lanes whose bit is set.
   void (*take)(uint32_t mask, const float* next, int units, float* z);
   // The four words of a block for kLanes walkers: out[4][kLanes].
@@ -85,6 +87,8 @@ struct FlipKernels {
                        uint32_t* out);
   // Metropolis or heat bath: which lanes turn, by the gain of -beta E that it gives; `turned` counts them.
   uint32_t (*decide)(const float* gain, const float* spin, const uint32_t* words, bool heat_bath, int32_t* turned);
+  // Metropolis over q states, see mcmc.h: which other state a word proposes, and the word that decides on it.
+  void (*other_states)(const float* state, int states, const uint32_t* words, float* proposed, uint32_t* rest);
 };
 
 struct Kernels {

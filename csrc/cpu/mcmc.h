@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 
+#include "common/draw_state.h"
 #include "common/philox.h"
 #include "cpu/kernels.h"
 
@@ -17,7 +18,7 @@ namespace vanfast::cpu {
 
 enum WordUse : uint32_t {
   kSiteWords = 0,      // one word for each site and sweep, in blocks of four sites
-  kStartWords = 1,     // one bit a site: the spins that a walker starts with
+  kStartWords = 1,     // what a walker starts with: one bit a site for spins, one word a site for states
   kPlaneWords = 2,     // kPlanes / 4 blocks for each site and sweep
   kSwapWords = 3,      // one word for each pair of neighbouring temperatures and sweep
   kClusterWords = 4,   // one word after the other
@@ -38,6 +39,9 @@ inline PhiloxWords walker_words(uint64_t seed, uint64_t walker, WordUse use, uin
 inline uint32_t start_word(uint64_t seed, uint64_t walker, int word) {
   return walker_words(seed, walker, kStartWords, word / 4).word[word % 4];
 }
+
+// The state of a site at the start, for sites of q states.
+inline int start_state(uint32_t word, int states) { return static_cast<int>(uint64_t(word) * states >> 32); }
 
 // Couplings and fields as multiples of a power of two, `quantum`: sums are exact and their order does not matter.
 struct PairTable {
@@ -60,6 +64,24 @@ struct WalkerGroup {
   int32_t* flips;  // [kLanes], counts up
 };
 
+// Bonds that gain J where their sites are in the same state, in the same units.
+struct PottsTable {
+  int num_sites, states;
+  bool has_fields;
+  const int32_t* start;      // [N + 1] into neighbour and coupling
+  const int32_t* neighbour;  // each bond twice
+  const int32_t* coupling;   // J_ij / quantum
+  const int32_t* field;      // [q], h_k / quantum
+};
+
+// kLanes walkers of sites with q states.
+struct PottsGroup {
+  const uint32_t *low, *high;  // [kLanes], of the walkers' indices
+  const float* scale;          // [kLanes], beta quantum
+  uint8_t* states;             // [N][kLanes]
+  int32_t* turned;             // [kLanes], counts changes up
+};
+
 constexpr int kPlaneGroups = 16;                  // words of 32 chains in a tile
 constexpr int kTileChains = 32 * kPlaneGroups;    // chains of a tile
 constexpr int kPlanes = 64;                       // binary digits of a probability
@@ -68,6 +90,10 @@ constexpr int kMostClasses = kMostBonds / 2 + 2;  // probabilities for one numbe
 
 // Metropolis tries to turn a spin with probability 15/16. In sequential sweeps without such pauses some states, the
 // one-spin-up state of the periodic 2x2 square among them, would turn into one another forever.
+//
+// Sites of q states: heat bath draws by common/draw_state.h from logits -beta E(k). Metropolis takes word (q - 1) as 64
+// bits: the high half h chooses the state k + 1 + h mod q, the low half decides on it as a word on a spin's turn. With
+// q = 2 both are the rules of spins, states 0 and 1 for -1 and +1.
 constexpr double kTries = 0.9375;
 
 // Sites whose bonds all have the strength |J|; a stronger bond is entered several times.
@@ -93,6 +119,8 @@ struct McmcKernels {
   // `block` + i kPlanes / 4. Returns how many spins turned of the chains in counted[kPlaneGroups].
   int64_t (*plane_sweep)(const PlaneTable& table, uint32_t* down, uint64_t seed, uint64_t walker, uint64_t block,
                          bool heat_bath, const uint32_t* counted);
+  // As `sweep`, of sites with q states.
+  void (*potts_sweep)(const PottsTable& table, const PottsGroup& group, uint64_t seed, uint64_t block, bool heat_bath);
   // Words of `blocks` blocks of one walker, a multiple of 16: out[4][blocks]; `block` is a multiple of `blocks`.
   void (*walker_run)(uint64_t seed, uint64_t walker, WordUse use, uint64_t block, int blocks, uint32_t* out);
 };

@@ -46,4 +46,20 @@ void start_bits(const Schedule& schedule, uint64_t walker, const int8_t* given, 
     for (size_t w = 0; w < bits.size(); ++w) bits[w] = start_word(schedule.seed, walker, static_cast<int>(w));
 }
 
+std::vector<int8_t> start_values(const Schedule& schedule, uint64_t walker, const int8_t* given, int num_sites,
+                                 int states) {
+  if (given) return {given, given + num_sites};
+  std::vector<int8_t> values(num_sites);
+  std::vector<uint32_t> bits;
+  if (!states) start_bits(schedule, walker, nullptr, num_sites, bits);
+  PhiloxWords words{};
+  for (int i = 0; i < num_sites; ++i) {
+    if (states && i % 4 == 0) words = walker_words(schedule.seed, walker, kStartWords, i / 4);
+    values[i] = static_cast<int8_t>(states                         ? start_state(words.word[i % 4], states)
+                                    : bits[i / 32] >> (i % 32) & 1 ? -1
+                                                                   : 1);
+  }
+  return values;
+}
+
 }  // namespace vanfast::cpu

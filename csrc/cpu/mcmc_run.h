@@ -5,6 +5,7 @@
 #include <functional>
 #include <vector>
 
+#include "cpu/alphabet.h"
 #include "cpu/masked_flips.h"
 #include "cpu/mcmc.h"
 
@@ -36,20 +37,25 @@ struct Turned {
 Turned run_pairwise(const PairTable& table, double quantum, const std::vector<double>& betas, int target,
                     bool heat_bath, const Schedule& schedule, const McmcKernels& kernels);
 
+// The same for sites of q states; changed sites are counted as turned.
+Turned run_potts(const PottsTable& table, double quantum, const std::vector<double>& betas, int target, bool heat_bath,
+                 const Schedule& schedule, const McmcKernels& kernels);
+
 // The same at one beta for bit planes. Walker w is chains 32 w .. 32 w + 31, which schedule.first need not be aligned
 // to.
 Turned run_planes(const PlaneTable& table, bool heat_bath, const Schedule& schedule, const McmcKernels& kernels);
 
-// Metropolis or heat bath on -T0 ln q of a masked stack, with betas and draws as above. Sites are tried in drawing
-// order; order[p] is the raster index of the p-th, empty for raster order. With z2 q(s) = (q_theta(s) + q_theta(-s))
-// / 2.
-Turned run_masked(const MaskedFlips& flips, const std::vector<int64_t>& order, bool z2, double T0,
+// Metropolis or heat bath on -T0 ln q of a masked stack, with betas and draws as above, over spins or states. Sites are
+// tried in drawing order; order[p] is the raster index of the p-th, empty for raster order. q is the mean of q_theta
+// over the images of a configuration under the alphabet's group.
+Turned run_masked(const MaskedFlips& flips, const std::vector<int64_t>& order, const Alphabet& alphabet, double T0,
                   const std::vector<double>& betas, int target, bool heat_bath, const Schedule& schedule,
                   const Kernels& kernels);
 
-// changes[count][N]: what turning each single spin of spins[count][N] adds to ln q.
-void flip_changes(const MaskedFlips& flips, const std::vector<int64_t>& order, bool z2, const int8_t* spins,
-                  int64_t count, int threads, double* changes, const std::function<void()>& poll);
+// What changes of single sites of values[count][N] add to ln q: changes[count][N] of turning each spin, or
+// changes[count][N][q] of giving each site each state.
+void flip_changes(const MaskedFlips& flips, const std::vector<int64_t>& order, const Alphabet& alphabet,
+                  const int8_t* values, int64_t count, int threads, double* changes, const std::function<void()>& poll);
 
 // Ferromagnetic couplings without fields.
 struct ClusterTable {
@@ -76,5 +82,8 @@ void unpack_lanes(const uint32_t* down, int num_sites, int stride, int first, in
 // Bit i % 32 of bits[i / 32], set for -1, of one walker at the start.
 void start_bits(const Schedule& schedule, uint64_t walker, const int8_t* given, int num_sites,
                 std::vector<uint32_t>& bits);
+// What a walker starts with, spins or, with `states` above 0, states: those given, or random ones.
+std::vector<int8_t> start_values(const Schedule& schedule, uint64_t walker, const int8_t* given, int num_sites,
+                                 int states);
 
 }  // namespace vanfast::cpu

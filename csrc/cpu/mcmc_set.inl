@@ -26,6 +26,8 @@ static inline vu lane_numbers() {
 
 #include "cpu/mcmc_planes.inl"
 
+#include "cpu/mcmc_potts.inl"
+
 static void walker_run(uint64_t seed, uint64_t walker, WordUse use, uint64_t block, int blocks, uint32_t* out) {
   for (int b = 0; b < blocks; b += kWidth) {
     vu c0 = splat(static_cast<uint32_t>(walker)), c1 = splat(static_cast<uint32_t>(walker >> 32));
@@ -38,4 +40,4 @@ static void walker_run(uint64_t seed, uint64_t walker, WordUse use, uint64_t blo
   }
 }
 
-static constexpr McmcKernels kTable = {sweep, flip, energies, plane_sweep, walker_run};
+static constexpr McmcKernels kTable = {sweep, flip, energies, plane_sweep, potts_sweep, walker_run};

@@ -52,7 +52,12 @@ def exact_samples(ham, beta, count, seed):
 
 def g_test(spins, probability):
     """Survival probability of the G statistic of independent configurations; rare states are taken together."""
-    counts = np.bincount(numbers(spins), minlength=len(probability)).astype(float)
+    return g_statistic(numbers(spins), probability)
+
+
+def g_statistic(numbers, probability):
+    """The same of the numbers of configurations."""
+    counts = np.bincount(numbers, minlength=len(probability)).astype(float)
     expected = probability * counts.sum()
     order = np.argsort(expected)
     groups = np.cumsum(expected[order]) // 8  # about eight expected in each

@@ -30,7 +30,7 @@ SQUARE, SK = IsingSquare(L=3), SherringtonKirkpatrick(6)
         ({"kernel": "clusters"}, ValueError, "does not know metropolis"),
         ({"algorithm": "wolff", "kernel": "dense"}, ValueError, "does not know wolff"),
         ({"algorithm": "tempering", "kernel": "planes"}, ValueError, "share one temperature"),
-        ({"algorithm": "wolff", "kernel": "incremental"}, ValueError, "single spins"),
+        ({"algorithm": "wolff", "kernel": "incremental"}, ValueError, "single sites"),
         ({"betas": [0.1, 0.4]}, ValueError, "betas belong to algorithm 'tempering'"),
         ({"algorithm": "tempering", "betas": [0.4]}, ValueError, "2 to 1024"),
         ({"algorithm": "tempering", "betas": [0.1, 0.1, 0.4]}, ValueError, "different"),

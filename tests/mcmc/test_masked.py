@@ -157,7 +157,7 @@ def test_what_is_refused():
     for algorithm in ("wolff", "swendsen_wang"):
         with pytest.raises(ValueError, match=f"{algorithm}.*Neural has no pair couplings"):
             run(masked, 1.0, algorithm=algorithm)
-        with pytest.raises(ValueError, match="turns single spins"):
+        with pytest.raises(ValueError, match="changes single sites"):
             run(masked, 1.0, algorithm=algorithm, kernel="masked")
     for kernel in ("planes", "sparse", "dense"):
         with pytest.raises(ValueError, match="no pair couplings"):

@@ -12,7 +12,7 @@ import numpy as np
 from vanfast.cli.nets import add_network_options, names_a_network, network_of
 from vanfast.cli.optimizing import add_clipping_option, add_optimizer_options, add_run_options, add_seed_option
 from vanfast.cli.output import print_json, print_table
-from vanfast.cli.parser import integer, positive, real
+from vanfast.cli.parser import integer, levels, positive
 from vanfast.cli.placing import place
 from vanfast.cli.systems import add_system_options, lattice_of, names_a_system, system_of
 
@@ -49,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--beta", type=positive, metavar="B", help="inverse temperature that --net sk starts from")
     group.add_argument(
         "--levels",
-        type=_levels,
+        type=levels,
         metavar="S,S",
         help="numbers in DATA that are the states 0 .. Q-1: --levels=-4,-2,0,2,4",
     )
@@ -150,10 +150,6 @@ def _free(data: Samples, lattice: tuple[int, ...] | None) -> Hamiltonian:
         raise ValueError(f"a lattice {'x'.join(map(str, shape))} does not have the {data.num_sites} spins of a sample")
     free = Pairwise.from_edges(data.num_sites, np.empty((0, 2), dtype=np.int64), np.empty(0), shape=shape)
     return free if data.q is None else Potts.on(free, data.q)
-
-
-def _levels(text: str) -> list[float]:
-    return [real("finite numbers such as -4,-2,0,2,4")(word) for word in text.split(",")]
 
 
 def _share_or_file(text: str) -> float | str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from vanfast import store
 from vanfast.cli.output import print_json, print_table, with_error
-from vanfast.cli.parser import integer, positive, seed
+from vanfast.cli.parser import integer, levels, positive, seed
 from vanfast.cli.signals import sigterm_like_ctrl_c
 from vanfast.cli.systems import add_system_options, lattice_of, names_a_model, system_of
 from vanfast.mcmc.kernels import ALGORITHMS, KERNELS, choose
@@ -47,6 +47,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--clusters", type=integer(1, 2**31), metavar="K", help="of Wolff, in a sweep (default: as turn N)"
     )
+    group.add_argument(
+        "--levels", type=levels, metavar="S,S", help="numbers that the states stand for, of m: --levels=-1,-0.5,0,0.5,1"
+    )
     group.add_argument("--kernel", choices=KERNELS, default="auto", help="default: the fastest that fits")
     group.add_argument("--seed", type=seed, default=1, metavar="S", help="seed of the chains (default 1)")
     group.add_argument("--first", type=seed, default=0, metavar="I", help="index of the first chain (default 0)")
@@ -75,7 +78,7 @@ class Pieces:
         from rich.console import Console
         from rich.progress import Progress
 
-        from vanfast.mcmc import run
+        from vanfast.mcmc import magnetizations, run
 
         a = self.arguments
         size = max(1, _PIECE_BYTES // max(1, self.ham.num_sites * self.energy.shape[1]))
@@ -112,7 +115,7 @@ class Pieces:
                 if self.true is not None and self.true_energy is not None:
                     spins = piece.spins.reshape(-1, self.ham.num_sites)
                     self.true_energy[rows] = self.true.energy(spins, threads=a.threads).reshape(piece.energy.shape)
-                self.magnetization[rows] = piece.spins.sum(2, dtype=np.int64) / self.ham.num_sites
+                self.magnetization[rows] = magnetizations(piece.spins, piece.q, a.levels)
                 self.acceptance += piece.acceptance * chains / a.chains
                 self.swaps = piece.swap_acceptance * (chains / a.chains) + (self.swaps if begin else 0.0)
                 self.betas = piece.betas
@@ -132,6 +135,9 @@ def run(arguments: argparse.Namespace) -> int:
         if not Path(arguments.out).absolute().parent.is_dir():
             raise FileNotFoundError(f"no directory {Path(arguments.out).parent} to write {arguments.out} in")
     ham, true = _systems(arguments)
+    if arguments.levels is not None and len(arguments.levels) != ham.q:
+        given = len(arguments.levels)
+        raise ValueError(f"--levels takes a number for each state, got {given} for sites that hold {_sites(ham.q)}")
     kernel = choose(ham, arguments.algorithm, arguments.kernel)
     pieces = Pieces(ham, arguments, true)
     writer = _writer(ham, kernel, arguments) if arguments.out else nullcontext()
@@ -161,8 +167,14 @@ def _systems(arguments: argparse.Namespace) -> tuple[Hamiltonian, Hamiltonian | 
     true = system_of(arguments) if names_a_model(arguments) else None
     net = load_fit(arguments.neural).net
     shape = lattice_of(arguments) if true is None else true.shape
-    ham = Neural(net, arguments.T0, shape)
-    return ham, true
+    named = arguments.q if true is None else true.q
+    if named != net.q and not (true is None and named is None):
+        raise ValueError(f"sites hold {_sites(named)} in the system named, {_sites(net.q)} in the network")
+    return Neural(net, arguments.T0, shape), true
+
+
+def _sites(q: int | None) -> str:
+    return "spins" if q is None else f"{q} states"
 
 
 def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> store.SampleWriter:
@@ -177,6 +189,7 @@ def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> sto
         first=arguments.first,
         hamiltonian=ham,
         has_log_q=False,
+        q=ham.q,
         extra={"kernel": kernel, "draws": draws} | {name: getattr(arguments, name) for name in names},
     )
 
@@ -205,12 +218,12 @@ def _report(
             values |= {"betas": list(pieces.betas), "swap_acceptance": pieces.swaps.tolist()}
         print_json(values | ({"file": arguments.out, "bytes": size} if arguments.out else {}))
         return
-    n = ham.num_sites
+    n, m = ham.num_sites, "magnetisation" if ham.q is None or arguments.levels else "order parameter"
     rows = [
         ["energy per site", with_error(*found.energy.per_site(n))],
         ["heat capacity per site", with_error(*found.heat_capacity.per_site(n))],
-        ["|magnetisation|", with_error(*found.abs_magnetization)],
-        ["magnetisation²", with_error(*found.magnetization_squared)],
+        [f"|{m}|", with_error(*found.abs_magnetization)],
+        [f"{m}²", with_error(*found.magnetization_squared)],
         ["autocorrelation time of E, draws", with_error(*found.tau_energy)],
         ["autocorrelation time of |m|, draws", with_error(*found.tau_magnetization)],
         ["effective draws", f"{found.effective:,.0f} of {found.chains * found.draws:,}"],

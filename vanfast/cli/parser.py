@@ -58,6 +58,13 @@ def real(allowed: str = "a finite number", accept: Callable[[float], bool] = lam
 
 
 positive = real("a number > 0", lambda x: x > 0)
+
+
+def levels(text: str) -> list[float]:
+    """argparse type of the numbers that states stand for."""
+    return [real("finite numbers such as -4,-2,0,2,4")(word) for word in text.split(",")]
+
+
 seed = integer(0, 2**64 - 1)
 
 

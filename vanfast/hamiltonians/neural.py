@@ -22,9 +22,10 @@ from vanfast.hamiltonians.base import Hamiltonian
 class Neural(Hamiltonian):
     """H(s) = -T0 ln p(s) of a network p: its Boltzmann distribution at beta is p(s)^(beta T0) / Z, p itself at 1 / T0.
 
-    It is not made of pairs: it has no edges, couplings or fields, and what needs these refuses it. `vf.mcmc.run` turns
-    single spins of it at any temperature; MADE and Dense in float32 without a prior have a kernel in which a flip costs
-    what it changes (csrc/cpu/masked_flips.h), other networks are evaluated whole for every flip.
+    It is not made of pairs: it has no edges, couplings or fields, and what needs these refuses it. `vf.mcmc.run`
+    changes single sites of it at any temperature; MADE, CategoricalMADE and Dense in float32 without a prior have a
+    kernel that evaluates what a change changes (csrc/cpu/masked_flips.h), other networks are evaluated whole each time.
+    Over sites of q states, as `net` has them, "spins" below are states 0 .. q - 1.
 
     Args:
         net: any network of the package. A copy is taken: training on changes nothing here. It is evaluated on the CPU,
@@ -49,7 +50,7 @@ class Neural(Hamiltonian):
         if self.T0 <= 0:
             raise ValueError(f"T0 must be positive, not {T0}")
         self.shape = tuple(net.shape) if shape is None else as_shape(shape, "shape")
-        self.num_sites = net.num_sites
+        self.num_sites, self.q = net.num_sites, net.q
         if math.prod(self.shape) != self.num_sites:
             raise ValueError(f"shape {self.shape} has {math.prod(self.shape)} sites, but net has {self.num_sites}")
         self.net: Any = copy.deepcopy(net).cpu().eval().requires_grad_(False)
@@ -84,42 +85,47 @@ class Neural(Hamiltonian):
         return energy.to(spins.device) if isinstance(spins, torch.Tensor) else energy.numpy()
 
     def whole_flips(self) -> str | None:
-        """Why a flip needs an evaluation of the whole network; None where it costs what it changes."""
-        from vanfast.networks import MaskedPlan
+        """Why a change of a site needs an evaluation of the whole network; None where it costs what it changes."""
+        from vanfast.networks import CategoricalPlan, MaskedPlan
 
         net = self.net
-        if net.plan_type is not MaskedPlan:
+        if net.plan_type not in (MaskedPlan, CategoricalPlan):
             return f"{type(net).__name__} is not a stack of masked linear layers"
         if net.prior is not None:
             return "its network has a prior"
         return None if net.dtype == torch.float32 else f"its parameters are {net.dtype}, not float32"
 
-    def differences(self, spins: torch.Tensor | np.ndarray, threads: int | None = None) -> np.ndarray:
-        """E with spin i turned, less E, for every site i: float64 [B, N], of spins as for `energy`."""
-        rows = self._rows(spins, threads).numpy()
-        if self.whole_flips() is None:
-            from vanfast.networks.plan import layer_arrays
+    def masked_arrays(self) -> tuple[int, list[dict[str, Any]], np.ndarray | None, bool | np.ndarray]:
+        """The network as the C++ kernels of single changes take it, where `whole_flips` is None: number of sites,
+        layers, order, and the group of its symmetry, csrc/cpu/bind_mcmc_masked.cpp."""
+        from vanfast.networks.plan import CategoricalPlan, layer_arrays
 
-            plan = self.net.plan()
-            order = None if plan.order is None else plan.order.numpy()
-            changes = _cpu.flip_changes(
-                self.num_sites, layer_arrays(plan), order, self.net.z2, np.ascontiguousarray(rows), threads or 0
-            )
-            return -self.T0 * changes
-        energy, found = self.energy(rows, threads), np.empty(rows.shape)
+        plan = self.net.plan()
+        order = None if plan.order is None else plan.order.numpy()
+        group = plan.maps.numpy() if isinstance(plan, CategoricalPlan) else bool(self.net.z2)
+        return self.num_sites, layer_arrays(plan), order, group
+
+    def differences(self, spins: torch.Tensor | np.ndarray, threads: int | None = None) -> np.ndarray:
+        """E with one site changed, less E, of spins as for `energy`: with spin i turned, float64 [B, N], or with state
+        k at site i, [B, N, q]."""
+        rows = np.ascontiguousarray(self._rows(spins, threads).numpy())
+        if self.whole_flips() is None:
+            return -self.T0 * _cpu.flip_changes(*self.masked_arrays(), rows, threads or 0) + 0.0  # no negative zero
+        energy, found = self.energy(rows, threads), np.empty((*rows.shape, self.q or 1))
         for site in range(self.num_sites):
-            turned = rows.copy()
-            turned[:, site] *= -1
-            found[:, site] = self.energy(turned, threads) - energy
-        return found
+            for k in range(self.q or 1):
+                changed = rows.copy()
+                changed[:, site] = -rows[:, site] if self.q is None else k
+                found[:, site, k] = self.energy(changed, threads) - energy
+        return found[:, :, 0] if self.q is None else found
 
     def _rows(self, spins: torch.Tensor | np.ndarray, threads: int | None) -> torch.Tensor:
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1 or None, not {threads}")
-        return as_spins(spins, self.num_sites)
+        return as_spins(spins, self.num_sites, q=self.q)
 
     def incremental(self, spins: np.ndarray) -> NeuralIncremental:
-        """Walkers that start at spins int8 [B, N], for `vanfast.mcmc.incremental`."""
+        """Walkers that start at spins int8 [B, N], for `vanfast.mcmc.incremental` and `vanfast.mcmc.states`."""
         return NeuralIncremental(self, spins)
 
     @property
@@ -175,7 +181,8 @@ class Neural(Hamiltonian):
 
     def describe(self) -> str:
         size = "x".join(str(length) for length in self.shape)
-        return f"Neural {size}, {self.num_sites} sites, -{self.T0:g} ln p of {type(self.net).__name__}"
+        states = "" if self.q is None else f" of {self.q} states"
+        return f"Neural {size}, {self.num_sites} sites{states}, -{self.T0:g} ln p of {type(self.net).__name__}"
 
     def __repr__(self) -> str:
         return f"Neural({type(self.net).__name__}, T0={self.T0!r}, shape={self.shape!r})"
@@ -185,7 +192,7 @@ class Neural(Hamiltonian):
 
 
 class NeuralIncremental:
-    """Walkers of any network: every flip that is tried is a whole evaluation of the batch.
+    """Walkers of any network: every change that is tried is a whole evaluation of the batch.
 
     Attributes:
         spins: int8 [B, N], the present configurations.
@@ -195,21 +202,33 @@ class NeuralIncremental:
     def __init__(self, ham: Neural, spins: np.ndarray) -> None:
         self._ham, self.spins = ham, spins.copy()
         self.energy = ham.energy(self.spins)
-        self._tried: tuple[int, np.ndarray] | None = None  # a site, and the energies with its spin turned
+        self._tried: tuple[int, np.ndarray, np.ndarray] | None = None  # a site, values there, and the energies then
 
     def difference(self, site: int) -> np.ndarray:
         """E with spin `site` turned, less E: float64 [B]."""
-        return self._turned(site) - self.energy
+        return self.cost(site, -self.spins[:, site])
 
     def flip(self, site: int, where: np.ndarray) -> None:
         """Turns spin `site` of the walkers in `where`, bool [B]."""
-        self.energy = np.where(where, self._turned(site), self.energy)
-        self.spins[where, site] *= -1
+        spins = self.spins[:, site]
+        energy = np.where(where, self._with(site, -spins), self.energy)
+        self.spins[:, site] = np.where(where, -spins, spins)
+        self.energy, self._tried = energy, None
+
+    def cost(self, site: int, states: np.ndarray) -> np.ndarray:
+        """E with `states` int8 [B] at `site`, less E: float64 [B]."""
+        return self._with(site, states) - self.energy
+
+    def assign(self, site: int, states: np.ndarray) -> None:
+        """Puts `states` int8 [B] at `site`."""
+        self.energy = self._with(site, states)
+        self.spins[:, site] = states
         self._tried = None
 
-    def _turned(self, site: int) -> np.ndarray:
-        if self._tried is None or self._tried[0] != site:
-            turned = self.spins.copy()
-            turned[:, site] *= -1
-            self._tried = site, self._ham.energy(turned)
-        return self._tried[1]
+    def _with(self, site: int, values: np.ndarray) -> np.ndarray:
+        tried = self._tried
+        if tried is None or tried[0] != site or not np.array_equal(tried[1], values):
+            changed = self.spins.copy()
+            changed[:, site] = values
+            self._tried = tried = site, values.copy(), self._ham.energy(changed)
+        return tried[2]

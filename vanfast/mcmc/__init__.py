@@ -5,8 +5,9 @@ from vanfast.mcmc.autocorrelation import Autocorrelation, Blocking, Geweke, auto
 from vanfast.mcmc.chains import run
 from vanfast.mcmc.incremental import Incremental, IncrementalHamiltonian, geometric_ladder
 from vanfast.mcmc.kernels import ALGORITHMS, KERNELS, choose
-from vanfast.mcmc.measure import ChainObservables, measure, measure_series
+from vanfast.mcmc.measure import ChainObservables, magnetizations, measure, measure_series
 from vanfast.mcmc.result import Chains
+from vanfast.mcmc.states import StateHamiltonian, StateIncremental
 
 __all__ = [
     "ALGORITHMS",
@@ -18,11 +19,14 @@ __all__ = [
     "Geweke",
     "Incremental",
     "IncrementalHamiltonian",
+    "StateHamiltonian",
+    "StateIncremental",
     "autocorrelation",
     "blocking",
     "choose",
     "geometric_ladder",
     "geweke",
+    "magnetizations",
     "measure",
     "measure_series",
     "neural",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vanfast.exact import PairSystem
+from vanfast.hamiltonians import Potts
 
 MOST_BONDS = 15  # of a site in the kernel of bit planes
 _CLASSES = MOST_BONDS // 2 + 2
@@ -24,7 +25,7 @@ class Neighbours:
     coupling: np.ndarray  # float64 [2 M]
 
 
-def neighbours(ham: PairSystem) -> Neighbours:
+def neighbours(ham: PairSystem | Potts) -> Neighbours:
     """Both ends of every bond, sorted by site and neighbour."""
     if len(ham.edges) >= 2**30:
         raise ValueError(f"ham has {len(ham.edges)} bonds, Monte Carlo takes fewer than 2**30")
@@ -56,15 +57,18 @@ class PairArrays:
     quantum: float
 
 
+def _quantum(largest: float) -> float:
+    if not 1e-200 < largest < 1e200 and largest:
+        raise ValueError(f"the largest local field is {largest}, expected one between 1e-200 and 1e200")
+    return 2.0 ** (math.ceil(math.log2(largest)) - 29) if largest else 1.0
+
+
 def pair_arrays(ham: PairSystem, dense: bool) -> PairArrays:
     rows = neighbours(ham)
     total = np.abs(ham.fields).astype(np.float64)
     site = np.repeat(np.arange(ham.num_sites), np.diff(rows.start))
     np.add.at(total, site, np.abs(rows.coupling))
-    largest = float(total.max())
-    if not 1e-200 < largest < 1e200 and largest:
-        raise ValueError(f"the largest local field is {largest}, expected one between 1e-200 and 1e200")
-    quantum = 2.0 ** (math.ceil(math.log2(largest)) - 29) if largest else 1.0
+    quantum = _quantum(float(total.max()))
     twice = 2 * np.rint(rows.coupling / quantum).astype(np.int32)
     field = np.rint(ham.fields / quantum).astype(np.int32)
     free = np.asarray(total == 0, dtype=np.uint8)
@@ -73,6 +77,26 @@ def pair_arrays(ham: PairSystem, dense: bool) -> PairArrays:
     matrix = np.zeros((ham.num_sites, ham.num_sites), dtype=np.int32)
     matrix[site, rows.neighbour] = twice
     return PairArrays(None, None, matrix, field, free, quantum)
+
+
+@dataclass(frozen=True)
+class PottsArrays:
+    """Couplings and fields of states in units of `quantum`, as in PairArrays; the bonds as in Neighbours."""
+
+    start: np.ndarray  # int32 [N + 1]
+    neighbour: np.ndarray  # int32 [2 M]
+    coupling: np.ndarray  # int32 [2 M], J / quantum
+    field: np.ndarray  # int32 [q], h / quantum
+    quantum: float
+
+
+def potts_arrays(ham: Potts) -> PottsArrays:
+    rows = neighbours(ham)
+    total = np.full(ham.num_sites, np.abs(ham.state_fields).max())
+    np.add.at(total, np.repeat(np.arange(ham.num_sites), np.diff(rows.start)), np.abs(rows.coupling))
+    quantum = _quantum(float(total.max()))
+    coupling, field = (np.rint(x / quantum).astype(np.int32) for x in (rows.coupling, ham.state_fields))
+    return PottsArrays(rows.start, rows.neighbour, coupling, field, quantum)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,12 @@ def uniforms(words: np.ndarray) -> np.ndarray:
     return (words + 0.5) / 2.0**32
 
 
+def start_states(seed: int, walkers: np.ndarray, num_sites: int, q: int) -> np.ndarray:
+    """The random states of 0 .. q - 1 that walkers start with, int8 [W, N]: the high half of word q, a word a site."""
+    words = walker_words(seed, walkers, START, 0, (num_sites + 3) // 4)[:, :num_sites]
+    return (words.astype(np.uint64) * np.uint64(q) >> np.uint64(32)).astype(np.int8)
+
+
 def start_spins(seed: int, walkers: np.ndarray, num_sites: int) -> np.ndarray:
     """The random spins that walkers start with, int8 [W, N]."""
     words = walker_words(seed, walkers, START, 0, (num_sites + 127) // 128)

@@ -12,8 +12,8 @@ import numpy as np
 from vanfast._spins import as_spins
 from vanfast.hamiltonians import Hamiltonian
 from vanfast.mcmc._words import WALKER_BLOCKS
-from vanfast.mcmc.engine import run_clusters, run_masked, run_pairwise, run_planes
-from vanfast.mcmc.incremental import geometric_ladder, run_incremental
+from vanfast.mcmc.engine import run_clusters, run_masked, run_pairwise, run_planes, run_potts
+from vanfast.mcmc.incremental import geometric_ladder, run_incremental, states_of
 from vanfast.mcmc.kernels import choose
 from vanfast.mcmc.result import Chains
 
@@ -47,11 +47,12 @@ def run(
     number of chains, threads or the instruction set (but "base", which has no fused multiply-add, rounds the sums of a
     network otherwise). Sites are visited in raster order, by the masked kernel in drawing order. Metropolis tries to
     turn a spin with probability 15/16, so that sweeps are ergodic; at high temperature it still turns most spins in
-    every sweep and decorrelates slowly, which heat bath does not.
+    every sweep and decorrelates slowly, which heat bath does not. Of sites with q states "spins" are states 0 .. q - 1,
+    whose rules are in `vanfast.mcmc.states`.
 
     Args:
-        ham: a Hamiltonian of pairs, a network's (`vf.hamiltonians.Neural`), or one with `incremental(spins)`, see
-            `vanfast.mcmc.incremental`.
+        ham: a Hamiltonian of pairs, a Potts model, a network's (`vf.hamiltonians.Neural`), or one with
+            `incremental(spins)`, see `vanfast.mcmc.incremental`.
         beta: positive.
         chains, sweeps, burn_in, thin: sweeps follow on burn_in ones, of which nothing is kept; after every `thin` of
             them one configuration is; thin must divide sweeps.
@@ -59,7 +60,7 @@ def run(
             (replicas at all `betas` exchange temperatures after every sweep; draws are those at beta).
         seed, first: of the random words; chain c of this call has the index first + c.
         threads: CPU threads, None for all.
-        start: spins to start from, +-1, [N] or [chains, N]; None for random ones.
+        start: spins to start from, +-1 or states, [N] or [chains, N]; None for random ones.
         kernel: "auto", or one of `vanfast.mcmc.kernels`.
         betas: of tempering, at least two, beta among them; None for a geometric ladder.
         update: of tempering, "heat_bath" (None) or "metropolis".
@@ -99,7 +100,7 @@ def run(
         "draws": counts["sweeps"] // counts["thin"],
         "thin": counts["thin"],
         "sweep": counts["first_sweep"],
-        "start": _start(start, ham.num_sites, counts["chains"]),
+        "start": _start(start, ham.num_sites, counts["chains"], states_of(ham)),
         "progress": None if progress is None else lambda done: progress(done / work),
     }
     heat_bath = algorithm == "heat_bath" or (algorithm == "tempering" and update != "metropolis")
@@ -111,6 +112,8 @@ def run(
         drawn, per_sweep = run_clusters(ham, beta, algorithm == "wolff", wanted, native)
     elif kernel == "planes":
         drawn = run_planes(ham, beta, heat_bath, made, native)
+    elif kernel == "potts":
+        drawn = run_potts(ham, ladder, ladder.index(beta), heat_bath, made, native)
     elif kernel == "masked":
         drawn = run_masked(ham, ladder, ladder.index(beta), heat_bath, made, native)
     elif kernel == "incremental":
@@ -144,6 +147,7 @@ def run(
         beta_acceptance=acceptance,
         swap_acceptance=swaps,
         clusters_per_sweep=per_sweep,
+        q=states_of(ham),
     )
 
 
@@ -188,10 +192,10 @@ def _check_words(num_sites: int, total: int, algorithm: str, kernel: str, first_
         raise ValueError(f"{total} sweeps of {num_sites} sites are more than a seed has random words for")
 
 
-def _start(start: Any, num_sites: int, chains: int) -> np.ndarray | None:
+def _start(start: Any, num_sites: int, chains: int, q: int | None) -> np.ndarray | None:
     if start is None:
         return None
-    rows = as_spins(start if hasattr(start, "detach") else np.asarray(start), num_sites, "start").numpy()
+    rows = as_spins(start if hasattr(start, "detach") else np.asarray(start), num_sites, "start", q=q).numpy()
     if len(rows) not in (1, chains):
         raise ValueError(f"start holds {len(rows)} configurations, expected 1 or one for each of {chains} chains")
     return np.ascontiguousarray(np.broadcast_to(rows, (chains, num_sites)))

@@ -8,11 +8,9 @@ import numpy as np
 
 from vanfast import _cpu
 from vanfast.exact import PairSystem
-from vanfast.hamiltonians import Neural
+from vanfast.hamiltonians import Neural, Potts
 from vanfast.mcmc import _tables
 from vanfast.mcmc.incremental import Drawn
-from vanfast.networks import MaskedPlan
-from vanfast.networks.plan import layer_arrays
 
 _NONE = np.zeros(0, dtype=np.int64)
 
@@ -57,14 +55,20 @@ def run_pairwise(
     return Drawn(spins, sweeps * ham.num_sites, np.array(turned), np.array(swaps, dtype=np.int64))
 
 
+def run_potts(
+    ham: Potts, betas: list[float], target: int, heat_bath: bool, sweeps: int, schedule: dict[str, Any]
+) -> Drawn:
+    """Sites of q states, whose bonds are summed at every visit, at one beta or with replicas at all of them."""
+    a = _tables.potts_arrays(ham)
+    spins, changed, swaps = _cpu.mcmc_potts(
+        a.start, a.neighbour, a.coupling, a.field, a.quantum, betas, target, heat_bath, schedule
+    )
+    return Drawn(spins, sweeps * ham.num_sites, np.array(changed), np.array(swaps, dtype=np.int64))
+
+
 def run_masked(
     ham: Neural, betas: list[float], target: int, heat_bath: bool, sweeps: int, schedule: dict[str, Any]
 ) -> Drawn:
-    """-T0 ln p of a masked stack, whose flips cost what they change, at one beta or with replicas at all of them."""
-    plan = ham.net.plan()
-    assert isinstance(plan, MaskedPlan)
-    order = None if plan.order is None else plan.order.numpy()
-    spins, turned, swaps = _cpu.mcmc_masked(
-        plan.num_sites, layer_arrays(plan), order, ham.net.z2, ham.T0, betas, target, heat_bath, schedule
-    )
+    """-T0 ln p of a masked stack, evaluated where a change changes it, at one beta or with replicas at all of them."""
+    spins, turned, swaps = _cpu.mcmc_masked(*ham.masked_arrays(), ham.T0, betas, target, heat_bath, schedule)
     return Drawn(spins, sweeps * ham.num_sites, np.array(turned), np.array(swaps, dtype=np.int64))

@@ -1,7 +1,8 @@
 """Single-site Monte Carlo in Python for Hamiltonians that are not made of pairs, and the reference of the C++ kernels.
 
 A Hamiltonian H(s) that tells batched energy differences of single flips, such as a network's -T ln p, takes part by a
-method `incremental(spins)`, which gives an `Incremental`; beside that it needs num_sites, shape and energy(spins).
+method `incremental(spins)`, which gives an `Incremental`; beside that it needs num_sites, shape and energy(spins). One
+of sites with q states has an attribute q too, and gives a `vanfast.mcmc.states.StateIncremental`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import numpy as np
 
 from vanfast.exact import PairSystem
 from vanfast.mcmc._tables import TRIES, neighbours
-from vanfast.mcmc._words import SITE, SWAP, start_spins, uniforms, walker_words
+from vanfast.mcmc._words import SITE, SWAP, start_spins, start_states, uniforms, walker_words
+from vanfast.mcmc.states import PottsIncremental, update
 
 
 class Incremental(Protocol):
@@ -76,8 +78,19 @@ class PairIncremental:
         self.local[:, self._others(site)] += change[:, None] * self._couplings(site)
 
 
+def states_of(ham: Any) -> int | None:
+    """q, the number of states of a site; None for spins."""
+    q: int | None = getattr(ham, "q", None)
+    return q
+
+
 def is_pairwise(ham: Any) -> bool:
-    return all(hasattr(ham, name) for name in ("edges", "couplings", "fields"))
+    """Whether it is made of pairs of spins."""
+    return states_of(ham) is None and all(hasattr(ham, name) for name in ("edges", "couplings", "fields"))
+
+
+def is_potts(ham: Any) -> bool:
+    return states_of(ham) is not None and all(hasattr(ham, name) for name in ("edges", "couplings", "state_fields"))
 
 
 @dataclass
@@ -113,21 +126,28 @@ def run_incremental(
     """Metropolis, heat bath or tempering by batched differences, with the random words of the C++ kernels."""
     N, R = ham.num_sites, len(betas)
     walkers = np.arange(chains * R, dtype=np.uint64) + np.uint64(first * R % 2**64)
-    spins = start_spins(seed, walkers, N) if start is None else np.repeat(start, R, axis=0)
-    state: Incremental = ham.incremental(spins) if hasattr(ham, "incremental") else PairIncremental(ham, spins)
+    spins = _random(seed, walkers, ham) if start is None else np.repeat(start, R, axis=0)
+    state = _walkers(ham, spins)
     free = _free_sites(ham)
     slot = np.tile(np.arange(R), (chains, 1))  # which beta a replica has
     ladder = np.asarray(betas)
     kept = np.empty((chains, draws, N), dtype=np.int8)
     drawn = Drawn(kept, chains * draws * thin * N, np.zeros(R, np.int64), np.zeros(R - 1, np.int64))
-    blocks = (N + 3) // 4
+    blocks, q = (N + 3) // 4, states_of(ham)
+
+    def step(state: Any, site: int, beta: np.ndarray, words: np.ndarray, heat_bath: bool) -> np.ndarray:
+        if q is not None:
+            return update(state, site, q, beta, words, heat_bath)
+        turn = _turns(state, site, beta, words, heat_bath)
+        if turn.any():
+            state.flip(site, turn)
+        return turn
+
     for done in range(burn_in + draws * thin):
         words = walker_words(seed, walkers, SITE, (sweep + done) * blocks, blocks)
         beta, wanted = ladder[slot].reshape(-1), done >= burn_in
         for site in range(N):
-            turn = _turns(state, site, beta, words[:, site], heat_bath or free[site])
-            if turn.any():
-                state.flip(site, turn)
+            turn = step(state, site, beta, words[:, site], heat_bath or free[site])
             if wanted:
                 drawn.flips += np.bincount(slot.reshape(-1)[turn], minlength=R)
         if R > 1:
@@ -139,6 +159,17 @@ def run_incremental(
         if progress is not None:
             progress(chains * (done + 1))
     return drawn
+
+
+def _random(seed: int, walkers: np.ndarray, ham: Any) -> np.ndarray:
+    q = states_of(ham)
+    return start_spins(seed, walkers, ham.num_sites) if q is None else start_states(seed, walkers, ham.num_sites, q)
+
+
+def _walkers(ham: Any, spins: np.ndarray) -> Any:
+    if hasattr(ham, "incremental"):
+        return ham.incremental(spins)
+    return PairIncremental(ham, spins) if states_of(ham) is None else PottsIncremental(ham, spins)
 
 
 def _free_sites(ham: Any) -> np.ndarray:
@@ -178,14 +209,15 @@ def _swap(seed: int, first: int, number: int, slot: np.ndarray, energy: np.ndarr
 def geometric_ladder(ham: Any, beta: float) -> list[float]:
     """Rising betas up to `beta`: from where spins are nearly free, with steps that neighbours swap across.
 
-    The lowest is 0.2 over the largest root of sum_j J_ij^2, or over T0 of a network's Hamiltonian; neighbours differ by
-    a factor of about exp(1.7 / sqrt(N)), for a third of the swaps at a heat capacity of half a unit a site; at least 2,
-    at most 64 of them.
+    The lowest is 0.2 over the largest root of sum_j J_ij^2, in a Potts model times (q - 1) / q^2, the variance of
+    [s_i = s_j] of free sites, or over T0 of a network's Hamiltonian; neighbours differ by a factor of about
+    exp(1.7 / sqrt(N)), for a third of the swaps at a heat capacity of half a unit a site; at least 2, at most 64.
     """
     spread = float(getattr(ham, "T0", 1.0))
-    if is_pairwise(ham) and len(ham.edges):
+    q = states_of(ham)
+    if (is_pairwise(ham) or is_potts(ham)) and len(ham.edges):
         square = np.bincount(ham.edges.reshape(-1), weights=np.repeat(ham.couplings**2, 2), minlength=ham.num_sites)
-        spread = math.sqrt(float(square.max())) or 1.0
+        spread = math.sqrt(float(square.max()) * (1.0 if q is None else (q - 1) / q**2)) or 1.0
     lowest = min(0.2 / spread, beta / 2)
     count = 1 + math.ceil(math.log(beta / lowest) * math.sqrt(ham.num_sites) / 1.7)
     return [*np.geomspace(lowest, beta, min(max(count, 2), 64))[:-1].tolist(), beta]

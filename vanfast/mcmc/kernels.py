@@ -4,8 +4,9 @@
     sparse       cached local fields, lists of neighbours
     dense        cached local fields, a matrix
     clusters     Wolff and Swendsen-Wang: ferromagnetic couplings, no fields
-    masked       -T0 ln p of a float32 stack of masked linear layers (MADE, Dense) without a prior
-    incremental  any Hamiltonian with `incremental(spins)`, in Python; for pairwise ones it is the slow reference
+    potts        Potts models: sites of q states, lists of neighbours
+    masked       -T0 ln p of a float32 stack of masked linear layers (MADE, Dense, CategoricalMADE) without a prior
+    incremental  any Hamiltonian with `incremental(spins)`, in Python; for pairwise ones and Potts the slow reference
 
 The masked kernel tries the sites in drawing order, all others in raster order.
 A chain's spins depend on the kernel as well, but for dense and sparse, which agree bit for bit.
@@ -17,10 +18,10 @@ from typing import Any
 
 from vanfast.hamiltonians import Neural
 from vanfast.mcmc._tables import is_dense, plane_arrays
-from vanfast.mcmc.incremental import is_pairwise
+from vanfast.mcmc.incremental import is_pairwise, is_potts
 
 ALGORITHMS = ("metropolis", "heat_bath", "wolff", "swendsen_wang", "tempering")
-KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "masked", "incremental")
+KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "potts", "masked", "incremental")
 
 
 def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
@@ -28,12 +29,19 @@ def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
     cluster = algorithm in ("wolff", "swendsen_wang")
     if kernel == "incremental":
         if cluster:
-            return "it turns single spins"
-        return None if is_pairwise(ham) or hasattr(ham, "incremental") else "ham has no method incremental(spins)"
+            return "it changes single sites"
+        known = is_pairwise(ham) or is_potts(ham) or hasattr(ham, "incremental")
+        return None if known else "ham has no method incremental(spins)"
     if kernel == "masked":
         if not isinstance(ham, Neural):
             return f"{type(ham).__name__} is not a network's"
-        return "it turns single spins" if cluster else ham.whole_flips()
+        return "it changes single sites" if cluster else ham.whole_flips()
+    if kernel == "potts":
+        if not is_potts(ham):
+            return f"{type(ham).__name__} is not a Potts model"
+        return "it changes single sites" if cluster else None
+    if is_potts(ham):
+        return f"its sites have q = {ham.q} states"
     if not is_pairwise(ham):
         return f"{type(ham).__name__} has no pair couplings"
     if cluster != (kernel == "clusters"):
@@ -63,6 +71,8 @@ def choose(ham: Any, algorithm: str, kernel: str = "auto") -> str:
     if kernel == "auto":
         if algorithm in ("wolff", "swendsen_wang"):
             kernel = "clusters"
+        elif is_potts(ham):
+            kernel = "potts"
         elif not is_pairwise(ham):
             kernel = "incremental" if refuses(ham, algorithm, "masked") else "masked"
         elif refuses(ham, algorithm, "planes") is None:

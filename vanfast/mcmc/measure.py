@@ -27,7 +27,8 @@ class ChainObservables:
     Attributes:
         energy: <E>.
         heat_capacity: beta^2 (<E^2> - <E>^2), the jackknife's bias correction made.
-        magnetization, abs_magnetization, magnetization_squared: <m>, <|m|>, <m^2> of m = sum_i s_i / N.
+        magnetization, abs_magnetization, magnetization_squared: <m>, <|m|>, <m^2> of m = sum_i s_i / N, of states see
+            `magnetizations`.
         errors_by_chains, errors_by_blocks: both errors of each; NaN where there are not two chains, not two blocks.
         tau_energy, tau_magnetization: integrated autocorrelation times of E and |m|, in draws; NaN for one draw a
             chain.
@@ -64,15 +65,40 @@ class ChainObservables:
         return {key: value for key, value in numbers.items() if math.isfinite(value)}
 
 
-def measure(result: Chains, ham: Any = None) -> ChainObservables:
-    """Observables of a run; see ChainObservables.
+def magnetizations(spins: np.ndarray, q: int | None = None, levels: Any = None) -> np.ndarray:
+    """m of every configuration, float64 [...], of spins int8 [..., N].
+
+    Of spins m = sum_i s_i / N. Of sites with q states m = sum_i levels[s_i] / N, where `levels` are the q numbers that
+    the states stand for, those of the sums S of a block say; without levels it is the order parameter of the Potts
+    model, m = (q max_k rho_k - 1) / (q - 1), rho_k the share of sites in state k: 1 where all agree, 0 where all states
+    are equally frequent.
+
+    Raises ValueError for levels of spins, or not q finite numbers.
+    """
+    N = spins.shape[-1]
+    if q is None:
+        if levels is not None:
+            raise ValueError("levels belong to sites of q states, these are spins")
+        return spins.sum(-1, dtype=np.int64) / N
+    count = np.stack([(spins == k).sum(-1) for k in range(q)], axis=-1)  # [..., q]
+    if levels is None:
+        return (q * count.max(-1) - N) / (N * (q - 1))
+    values = np.asarray(levels, dtype=np.float64)
+    if values.shape != (q,) or not np.isfinite(values).all():
+        raise ValueError(f"levels = {levels!r} must be {q} finite numbers, one for each state")
+    return (count @ values) / N
+
+
+def measure(result: Chains, ham: Any = None, levels: Any = None) -> ChainObservables:
+    """Observables of a run; see ChainObservables, and `magnetizations` for `levels` of states.
 
     With `ham` the energies are its own, those of the true system of chains that a network's Hamiltonian drew say, and
-    heat_capacity is beta^2 times their variance. Raises ValueError for a run without draws or a ham of another size.
+    heat_capacity is beta^2 times their variance. Raises ValueError for a run without draws, a ham of another size, or
+    levels that do not fit.
     """
     if not len(result):
         raise ValueError("result holds no draws")
-    magnetization = result.spins.sum(2, dtype=np.int64) / result.num_sites
+    magnetization = magnetizations(result.spins, result.q, levels)
     energy = result.energy
     if ham is not None:
         rows = result.spins.reshape(-1, result.num_sites)
@@ -81,7 +107,7 @@ def measure(result: Chains, ham: Any = None) -> ChainObservables:
 
 
 def measure_series(energy: np.ndarray, magnetization: np.ndarray, beta: float, num_sites: int) -> ChainObservables:
-    """The same from energies and m = sum_i s_i / N, both float64 [chains, draws]."""
+    """The same from energies and magnetisations, both float64 [chains, draws]."""
     chains, draws = energy.shape
     size, nan = np.abs(magnetization), Estimate(math.nan, math.nan)
     tau_energy = autocorrelation(energy).tau if draws > 1 else nan

@@ -147,4 +147,5 @@ def _chains(
         betas=(beta,),
         beta_acceptance=np.array([share]),
         swap_acceptance=np.zeros(0),
+        q=sampler.net.q,
     )

@@ -12,18 +12,19 @@ class Chains:
     """Configurations of independent Markov chains, in the order in which they were drawn.
 
     Attributes:
-        spins: int8 [chains, draws, N].
+        spins: int8 [chains, draws, N], +-1 or states 0 .. q - 1.
         energy: float64 [chains, draws].
         beta: inverse temperature of the draws.
         algorithm, kernel, seed, first: how they were made; chain c has the index first + c.
         burn_in, thin: sweeps before the first draw, and from one to the next.
-        acceptance: share of attempted flips that were made; of cluster updates, the share of spins that one turns; of
+        acceptance: share of attempted changes that were made; of cluster updates, the share of spins that one turns; of
             networks' proposals, the share that was accepted.
         updates: attempted flips, clusters or proposals, behind `acceptance`.
         betas: all temperatures of the ladder, rising; (beta,) without tempering.
         beta_acceptance: acceptance at each of them, [R].
         swap_acceptance: share of accepted swaps of neighbours, [R - 1]; NaN where a pair was not tried.
         clusters_per_sweep: of each chain by Wolff's algorithm, int64 [chains]; None otherwise.
+        q: number of states of a site; None for spins.
     """
 
     spins: np.ndarray
@@ -41,6 +42,7 @@ class Chains:
     beta_acceptance: np.ndarray
     swap_acceptance: np.ndarray
     clusters_per_sweep: np.ndarray | None = None
+    q: int | None = None
 
     @property
     def num_chains(self) -> int:
