@@ -35,10 +35,10 @@ class Settings:
     samples: int = 60_000
     hidden: tuple[int, ...] = (180, 120)
     curves: tuple[str, ...] = tuple(CURVES)
-    epochs: int = 100
+    epochs: int = 60
     batch: int = 500
     learning_rate: float = 2e-3
-    patience: int = 8
+    patience: int = 20
     chains: int = 256
     sweeps: int = 400
     burn_in: int = 200
