@@ -36,8 +36,8 @@ struct WalkerGroup {
   int32_t* flips;  // [kLanes], counts up
 };
 
-constexpr int kPlaneGroups = 16;                  // words of 32 chains in a tile
-constexpr int kTileChains = 32 * kPlaneGroups;    // chains of a tile
+constexpr int kPlaneGroups = 16;                // words of 32 chains in a tile
+constexpr int kTileChains = 32 * kPlaneGroups;  // chains of a tile
 
 // Sites whose bonds all have the strength |J|; a stronger bond is entered several times.
 struct PlaneTable {

@@ -18,7 +18,7 @@ from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import integer, positive, seed
 from vanfast.cli.signals import sigterm_like_ctrl_c
 from vanfast.cli.systems import add_system_options, lattice_of, names_a_model, system_of
-from vanfast.mcmc.kernels import ALGORITHMS, KERNELS, choose
+from vanfast.mcmc.kernels import ALGORITHMS, BACKENDS, KERNELS, choose
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
@@ -48,6 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--clusters", type=integer(1, 2**31), metavar="K", help="of Wolff, in a sweep (default: as turn N)"
     )
     group.add_argument("--kernel", choices=KERNELS, default="auto", help="default: the fastest that fits")
+    group.add_argument("--backend", choices=BACKENDS, default="cpu", help="default cpu; cuda: an NVIDIA GPU")
     group.add_argument("--seed", type=seed, default=1, metavar="S", help="seed of the chains (default 1)")
     group.add_argument("--first", type=seed, default=0, metavar="I", help="index of the first chain (default 0)")
     group.add_argument("--threads", type=integer(1, 4096), metavar="T", help="default: all cores")
@@ -101,6 +102,7 @@ class Pieces:
                     first=a.first + begin,
                     threads=a.threads,
                     kernel=a.kernel,
+                    backend=a.backend,
                     betas=a.betas,
                     update=a.update,
                     clusters=a.clusters,
@@ -132,7 +134,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not Path(arguments.out).absolute().parent.is_dir():
             raise FileNotFoundError(f"no directory {Path(arguments.out).parent} to write {arguments.out} in")
     ham, true = _systems(arguments)
-    kernel = choose(ham, arguments.algorithm, arguments.kernel)
+    kernel = choose(ham, arguments.algorithm, arguments.kernel, arguments.backend)
     pieces = Pieces(ham, arguments, true)
     writer = _writer(ham, kernel, arguments) if arguments.out else nullcontext()
     with sigterm_like_ctrl_c(), writer:
@@ -177,7 +179,8 @@ def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> sto
         first=arguments.first,
         hamiltonian=ham,
         has_log_q=False,
-        extra={"kernel": kernel, "draws": draws} | {name: getattr(arguments, name) for name in names},
+        extra={"kernel": kernel, "backend": arguments.backend, "draws": draws}
+        | {name: getattr(arguments, name) for name in names},
     )
 
 
@@ -194,6 +197,7 @@ def _report(
         values: dict[str, Any] = found.to_json() | {
             "algorithm": arguments.algorithm,
             "kernel": kernel,
+            "backend": arguments.backend,
             "acceptance": pieces.acceptance,
             "seed": arguments.seed,
             "first": arguments.first,
@@ -224,7 +228,8 @@ def _report(
             ["swaps of neighbours", f"{100 * np.nanmin(pieces.swaps):.0f} to {100 * np.nanmax(pieces.swaps):.0f} %"]
         )
         rows.append(["ladder", f"{len(pieces.betas)} betas from {pieces.betas[0]:.4g} to {pieces.betas[-1]:.4g}"])
-    title = f"{ham.describe()}, β = {arguments.beta:g}: {arguments.algorithm} ({kernel}), {pieces.seconds:.1f} s"
+    where = kernel if arguments.backend == "cpu" else f"{kernel}, {arguments.backend}"
+    title = f"{ham.describe()}, β = {arguments.beta:g}: {arguments.algorithm} ({where}), {pieces.seconds:.1f} s"
     print_table(title, ["", ""], rows)
     if size is not None:
         print(f"{found.chains * found.draws:,} configurations in {arguments.out} ({size / 1e6:.1f} MB)")
