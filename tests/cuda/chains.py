@@ -11,10 +11,9 @@ import numpy as np
 import torch
 
 from vanfast.backends import cuda as backend
-from vanfast.hamiltonians import Pairwise
-from vanfast.mcmc import Chains, _tables, run
-from vanfast.mcmc._device_tables import colours
+from vanfast.mcmc import Chains, run
 from vanfast.mcmc._words import CLUSTER, start_spins, walker_words
+from vanfast.mcmc.device import renumbered
 
 
 @contextmanager
@@ -28,22 +27,11 @@ def backend_of(module: ModuleType, device: torch.device) -> Iterator[None]:
         backend.BACKEND = before
 
 
-def sites_in_order(ham: Any, kernel: str) -> np.ndarray:
-    """The sites in the order in which the GPU tries them."""
-    if kernel == "dense":
-        return np.arange(ham.num_sites)
-    arrays = _tables.plane_arrays(ham) if kernel == "planes" else _tables.pair_arrays(ham, dense=False)
-    order = colours(arrays.start, arrays.neighbour)
-    return order.site
-
-
-def cpu_twin(ham: Any, beta: float, kernel: str, start: Any = None, **options: Any) -> Chains:
-    """The CPU's chains of the system with its sites numbered as the GPU tries them; spins by those numbers."""
-    site = sites_in_order(ham, kernel)
-    position = np.argsort(site)
-    other = Pairwise.from_edges(ham.num_sites, position[ham.edges], ham.couplings, h=ham.fields[site])
+def cpu_twin(ham: Any, beta: float, kernel: str, start: Any = None, **options: Any) -> tuple[Chains, np.ndarray]:
+    """The CPU's chains of the system with its sites numbered as the GPU tries them, and those sites."""
+    other, site = renumbered(ham, kernel)
     moved = None if start is None else np.asarray(start)[..., site]
-    return run(other, beta, kernel=kernel, start=moved, **options)
+    return run(other, beta, kernel=kernel, start=moved, **options), site
 
 
 def _bonds(ham: Any, beta: float) -> tuple[np.ndarray, np.ndarray]:
