@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+from pathlib import Path
 from types import ModuleType
 
 import numpy as np
@@ -17,8 +19,10 @@ from vanfast.cli import main
 from vanfast.mcmc import Chains, _device_run, run
 from vanfast.mcmc._device_tables import colours
 from vanfast.mcmc._tables import neighbours
+from vanfast.mcmc.device import Planes
 from vanfast.mcmc.kernels import refuses
 
+ROOT = Path(__file__).parents[2]
 LARGER = {
     "square 24x25": (H.IsingSquare(shape=(24, 25)), 0.44),  # three colours, of more sites than threads
     "square 26x26": (H.IsingSquare(26), 0.44),
@@ -192,6 +196,25 @@ def test_no_colour_holds_neighbours(name: str) -> None:
     assert (colour[np.repeat(np.arange(N), np.diff(rows.start))] != colour[rows.neighbour]).all()
     if name == "square 26x26":
         assert np.array_equal(colour.reshape(26, 26), np.indices((26, 26)).sum(0) % 2)
+
+
+def test_benchmarks_check_and_time_the_same_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "bench" / "gpu")
+    bench = importlib.import_module("chains")
+    for ham, algorithm in ((SQUARE, "heat_bath"), (SPARSE, "tempering"), (GLASS, "heat_bath"), (SQUARE, "wolff")):
+        timed, useful = bench.chains_run(ham, algorithm, 8, 3, "cuda")
+        timed()
+        assert useful["sites"] == ham.num_sites
+        assert useful.get("updates", 0) % (8 * 3 * ham.num_sites) == 0
+    kernel = Planes(_device_run.find_gpu(), SQUARE, 0.5, heat_bath=True)
+    sweeps = _device_run.sweeper(kernel, 40, 3)
+    sweeps()
+    sweeps()
+    expected = run(SQUARE, 0.5, chains=40, sweeps=6, burn_in=0, algorithm="heat_bath", backend="cuda")
+    assert int(kernel.flips) == round(expected.acceptance * expected.updates)
+    monkeypatch.setattr(bench, "run", lambda *given, **more: run(*given, **(more | {"seed": len(more)})))
+    with pytest.raises(AssertionError, match="spins differ from the CPU's"):  # another seed on the GPU than on the CPU
+        bench.check(SQUARE, "heat_bath")
 
 
 def test_the_command_line(capsys: pytest.CaptureFixture) -> None:
