@@ -89,6 +89,21 @@ def test_chains_are_the_cpu_s_of_the_renumbered_system(name: str, algorithm: str
     assert_same(got, cpu_twin(ham, beta, kernel, **options))
 
 
+@pytest.mark.parametrize(
+    ("ham", "kernel"),
+    [
+        (H.SherringtonKirkpatrick(1030, seed=1), "dense"),  # more fields than four for every thread
+        (H.IsingSquare(shape=(110, 112)), "planes"),  # more than 48 KB: larger blocks
+        (H.IsingSquare(shape=(110, 112)), "sparse"),
+        (H.IsingSquare(shape=(1, 600), field=0.2), "sparse"),
+    ],
+)
+def test_large_systems(ham: H.Hamiltonian, kernel: str) -> None:
+    options = {"chains": 5, "sweeps": 2, "burn_in": 0, "algorithm": "heat_bath", "seed": 4, "first": 30}
+    got = run(ham, 0.6, kernel=kernel, backend="cuda", **options)
+    assert_same(got, cpu_twin(ham, 0.6, kernel, **options))
+
+
 @pytest.mark.parametrize("update", ["heat_bath", "metropolis"])
 def test_two_temperatures(update: str) -> None:
     """Every other sweep has no pair to exchange."""

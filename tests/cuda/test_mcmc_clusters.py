@@ -67,6 +67,16 @@ def test_a_sweep_keeps_the_distribution(name: str, algorithm: str) -> None:
     assert 0.02 < (got.spins[:, 0] != start).mean() < 0.98
 
 
+def test_large_clusters() -> None:
+    """More bonds and sites than threads take at once, and chains of hooks as long as the system."""
+    for ham, beta in ((H.IsingSquare(shape=(40, 41)), 0.6), (H.IsingSquare(shape=(1, 1500)), 9.0)):
+        options = {"chains": 2, "sweeps": 2, "burn_in": 0, "seed": 8}
+        got = run(ham, beta, algorithm="swendsen_wang", backend="cuda", **options)
+        assert np.array_equal(got.spins[1], swendsen_wang_twin(ham, beta, 8, 1, 2))
+        got = run(ham, beta, algorithm="wolff", clusters=2, backend="cuda", **options)
+        assert np.array_equal(got.spins[1], wolff_twin(ham, beta, 8, 1, 0, 2, 2)[0])
+
+
 def test_they_draw_what_the_cpu_draws() -> None:
     """Other words, the same distribution: mean energies of many chains."""
     ham = H.IsingSquare(8)
