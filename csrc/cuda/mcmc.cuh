@@ -1,7 +1,7 @@
 // What the Monte Carlo kernels share: walkers as bits, temperatures, and how a piece of a run is cut into launches.
 //
 // Walkers stand in words of 32: bit `lane` of word w at a site is walker 32 w + lane of this call, set for -1. A walker
-// is a chain, or replica r of chain c, walker c R + r, under tempering; its random words are those of csrc/cpu/mcmc.h.
+// is a chain, or replica r of chain c, walker c R + r, under tempering; its random words are those of common/mcmc.h.
 // Sites are numbered by position: in the order in which a sweep tries them, colour after colour, where sites of one
 // colour are no neighbours. A sweep by colours is thus the CPU's sweep in raster order of a system whose sites carry
 // these numbers, byte for byte.
@@ -49,7 +49,8 @@ struct Piece {
   const int32_t* position;  // [sites], of the sites in raster order; null: as they are
 };
 
-// start: given rows int8 [rows][sites] in raster order, of walker (rows per walker: 1 / replicas), or random spins.
+// Spins at the start: given rows int8 [count / replicas][sites] in raster order, one for all replicas of a chain; null:
+// random ones. site: of every position, null where these are the same.
 void launch_mcmc_start(const Walkers& walkers, int replicas, const int8_t* given, const int32_t* site,
                        StreamHandle stream);
 // Draw `draw` of the walkers whose slot is `target`; slot null: of all.

@@ -6,6 +6,7 @@ import importlib
 import json
 from pathlib import Path
 from types import ModuleType
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -254,12 +255,13 @@ def test_arguments_that_do_not_fit_are_refused(cuda: Cuda) -> None:
         cuda.module.mcmc_start(walkers={key: value for key, value in walkers.items() if key != "base"}, **where)
 
 
-def _case(name: str, algorithm: str, kernel: str, **more: object):
+def _case(name: str, algorithm: str, kernel: str, shared: bool = True, **more: object):
     """Spins and counts; what skipping barriers changes, or what threads out of order must not."""
 
     def case(module: ModuleType) -> list[torch.Tensor]:
         ham, beta = ALL[name]
-        with backend_of(module, torch.device("cpu")):
+        limit = _device_run.Gpu.shared_limit if shared else 16
+        with backend_of(module, torch.device("cpu")), patch.object(_device_run.Gpu, "shared_limit", limit):
             options = {"sweeps": 4, "burn_in": 2, "thin": 2, "seed": 1, "chains": 40} | more
             got = run(ham, beta, algorithm=algorithm, kernel=kernel, backend="cuda", **options)
         return [torch.from_numpy(got.spins), torch.from_numpy(got.beta_acceptance)]
@@ -275,4 +277,9 @@ BARRIER_CASES = {
     "dense, one site": _case("one in a field", "heat_bath", "dense"),
     "Swendsen-Wang": _case("square 24x25", "swendsen_wang", "clusters", chains=3),
     "Wolff": _case("square 24x25", "wolff", "clusters", chains=3),
+    "in global memory, planes": _case("eight bonds", "metropolis", "planes", shared=False),
+    "in global memory, sparse": _case("square 9x8 open", "tempering", "sparse", shared=False, betas=[0.4, 0.5]),
+    "in global memory, dense": _case("sk 150", "tempering", "dense", shared=False, chains=9, betas=[1.0, 1.2]),
+    "in global memory, Swendsen-Wang": _case("cubic 5x4x3", "swendsen_wang", "clusters", shared=False),
+    "in global memory, Wolff": _case("triangular", "wolff", "clusters", shared=False),
 }
