@@ -87,11 +87,11 @@ phase() {
   "$python" bench/gpu/report.py phase "$out" "$name" "$code" $((SECONDS - start)) "$limit" "$command"
 }
 
-# sanitizer TOOL: what checks the small run with it, or says why not (exit code 125).
+# sanitizer TOOL OPTIONS: what checks the small run with it, or says why not (exit code 125).
 sanitizer() {
   local tool=$1
   echo "command -v compute-sanitizer >/dev/null || { echo 'compute-sanitizer is not installed'; exit 125; };" \
-    "compute-sanitizer --tool $tool --error-exitcode 77 --print-limit 20 $python bench/gpu/small.py --count 70"
+    "compute-sanitizer --tool $tool --error-exitcode 77 --print-limit 20 $python bench/gpu/small.py --count 70$2"
 }
 
 export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
@@ -106,8 +106,8 @@ tests=${TEST_ARGS:-tests -m gpu $workers}
 phase build 140 "$python setup.py build_ext --inplace"
 [ $dry_run = 1 ] || link_kernels
 phase tests 140 "$python -m pytest $tests -p no:cacheprovider --junitxml=$quoted/tests.xml"
-phase memcheck 45 "$(sanitizer memcheck)"
-phase racecheck 45 "$(sanitizer racecheck)"
+phase memcheck 45 "$(sanitizer memcheck "")"
+phase racecheck 45 "$(sanitizer racecheck " --racecheck")"
 phase bench 190 "$python bench/gpu/run.py --out $quoted/targets.json --device $device --size $size$flags --seconds \$((LIMIT - 35)) \
 --crossover $quoted/crossover.json"
 [ $dry_run = 1 ] && exit 0

@@ -77,12 +77,13 @@ def test_a_failing_phase_stops_no_other(tmp_path: Path) -> None:
     assert json.loads((out / "memcheck.json").read_text())["errors"] == 2
     assert summary["all_passed"] is False
     # The small cases ask for what cannot be missed, or for what cannot be reached.
-    assert summary["targets_reached"] == 7
+    assert summary["targets_reached"] == 9
     missed = [(entry["case"], entry["quantity"]) for entry in summary["targets_missed"]]
     assert missed == [
         ("train SK", "seconds"),
         ("sample one layer", "share_of_limit"),
         ("energy", "share_of_limit"),
+        ("chains SK, tempering", "updates_per_second"),
     ]
     sizes = json.loads((out / "crossover.json").read_text())
     assert sizes["sources"].keys() == {"cpu"}
@@ -181,6 +182,9 @@ def test_a_network_that_a_backend_has_no_kernels_for_is_no_failure(monkeypatch: 
     assert "SK has no matrix products" in row["error"]
     run.judge(row, target, {"cases": [row]})
     assert row["asked"] == {}
+    chains = next(target for target in targets.targets(tiny=True) if target.kind == "chains")
+    row = run._measure(chains, cpu, "reference", clock.Clock(cpu, quick=True))
+    assert (row["status"], row["error"]) == ("refused", "backend 'reference' runs no Markov chains")
 
 
 def test_a_backend_that_fails_is_told_and_hides_no_other(tmp_path: Path) -> None:

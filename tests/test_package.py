@@ -40,7 +40,10 @@ MAY_IMPORT = {
     "saving": {"_files", "errors", "networks"},
     "store": {"_files", "_spins", "errors", "hamiltonians"},
     "sampler": {"backends", "errors", "hamiltonians", "networks"},
-    "mcmc": {"_cpu", "_estimates", "_spins", "exact", "hamiltonians", "networks", "random", "sampler"},
+    "mcmc": {
+        *("_cpu", "_estimates", "_spins", "backends", "errors", "exact", "hamiltonians", "networks", "random"),
+        "sampler",
+    },
     "ops": {"_spins", "backends", "hamiltonians", "networks", "sampler"},
     "training": {
         "_files",

@@ -136,6 +136,55 @@ def masked_stack(
 def masked_stack_workspace(
     net: dict[str, object], *, count: int, groups: int, parts: int, memory: int, shared_limit: int, device: int
 ) -> int: ...
+def mcmc_cluster_ints(sites: int) -> int: ...
+def mcmc_pairwise(
+    walkers: dict[str, int],
+    system: dict[str, object],
+    temperatures: dict[str, object],
+    target: int,
+    heat_bath: bool,
+    first: int,
+    piece: dict[str, int],
+    flips: int,
+    shared_limit: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def mcmc_planes(
+    walkers: dict[str, int],
+    system: dict[str, object],
+    heat_bath: bool,
+    piece: dict[str, int],
+    flips: int,
+    shared_limit: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def mcmc_prepare(
+    walkers: dict[str, int], system: dict[str, object], temperatures: dict[str, object], device: int, stream: int
+) -> None: ...
+def mcmc_start(walkers: dict[str, int], replicas: int, given: int, site: int, device: int, stream: int) -> None: ...
+def mcmc_swendsen_wang(
+    walkers: dict[str, int],
+    system: dict[str, object],
+    piece: dict[str, int],
+    flips: int,
+    shared_limit: int,
+    device: int,
+    stream: int,
+) -> None: ...
+def mcmc_wolff(
+    walkers: dict[str, int],
+    system: dict[str, object],
+    states: int,
+    per_sweep: int,
+    words: int,
+    piece: dict[str, int],
+    flips: int,
+    shared_limit: int,
+    device: int,
+    stream: int,
+) -> None: ...
 def mixture_scan(
     *,
     sites: int,

@@ -17,9 +17,8 @@ import torch
 from clock import Clock
 from crossover import measure_crossover
 from limits import best_of, measure_limits
-from targets import Target, naive_seconds, run_of, targets
+from targets import Target, naive_seconds, refuses, run_of, targets
 
-from vanfast import backends
 from vanfast._files import write_json
 from vanfast.backends.cuda import no_gpu
 from vanfast.benchmarks import digest
@@ -104,7 +103,7 @@ def _row(target: Target, backend: str, status: str) -> dict[str, Any]:
 
 def _measure(target: Target, device: torch.device, backend: str, clock: Clock) -> dict[str, Any]:
     """A row with times; one that fails, or whose network the backend has no kernels for, says why and stops nothing."""
-    if target.network and (reason := backends.get(backend).refuses(target.network(), target.precision)):
+    if reason := refuses(target, backend):
         return _row(target, backend, "refused") | {"error": reason}
     row = _row(target, backend, "measured")
     cuda = device.type == "cuda"
@@ -116,6 +115,8 @@ def _measure(target: Target, device: torch.device, backend: str, clock: Clock) -
         run, useful = run_of(target, device, backend)
         timing = clock.time(run, flush=target.kind == "energy")
         row |= {**useful, "time": timing.to_json(), "samples_per_second": target.batch / timing.median}
+        if "updates" in useful:
+            row["updates_per_second"] = useful["updates"] / timing.median
         row["peak_memory_bytes"] = torch.cuda.max_memory_allocated(device) if cuda else None
         naive = naive_seconds(target, device)
         row |= {} if naive is None else {"naive_seconds": naive, "naive_ratio": naive / timing.median}
@@ -136,7 +137,7 @@ def judge(row: dict[str, Any], target: Target, result: dict[str, Any]) -> None:
         row["limit"] = f"torch's matrix product in {limit}" + (f", {target.products} for one" * (target.products > 1))
         rate = result["limits"]["product_rate"][limit]
         row["share_of_limit"] = target.products * row["operations"] / seconds / rate
-    else:
+    elif "bytes" in row:
         row["limit"] = "bandwidth of a copy"
         row["share_of_limit"] = row["bytes"] / seconds / result["limits"]["copy_rate"]
     others = [other for other in result["cases"] if other["case"] == target.against and other.get("time")]
@@ -149,7 +150,8 @@ def judge(row: dict[str, Any], target: Target, result: dict[str, Any]) -> None:
     wishes = [
         ("seconds", target.seconds, seconds, False),
         ("samples_per_second", target.rate, row["samples_per_second"], True),
-        ("share_of_limit", target.share, row["share_of_limit"], True),
+        ("updates_per_second", target.updates, row.get("updates_per_second"), True),
+        ("share_of_limit", target.share, row.get("share_of_limit"), True),
         ("cost_per_site_ratio", target.cost_ratio, row.get("cost_per_site_ratio"), False),
     ]
     for name, wish, found, at_least in wishes:
@@ -172,7 +174,8 @@ def _print(result: dict[str, Any]) -> None:
             for name, entry in row["asked"].items()
         )
         figures = [f"{1e3 * row['time']['median']:.4g} ms", f"{100 * row['time']['spread']:.0f} %"]
-        rows.append([row["case"], row["backend"], *figures, f"{100 * row['share_of_limit']:.1f} %", asked])
+        share = f"{100 * row['share_of_limit']:.1f} %" if "share_of_limit" in row else ""
+        rows.append([row["case"], row["backend"], *figures, share, asked])
     print_table("targets", ["case", "backend", "time", "spread", "of limit", "asked"], rows)
     sys.stdout.flush()
 

@@ -36,9 +36,23 @@ def hamiltonians() -> list[vf.hamiltonians.Hamiltonian]:
     ]
 
 
+def check_chains(clusters: bool) -> None:
+    """Every Monte Carlo kernel, with what fits into shared memory there and elsewhere."""
+    from chains import check
+
+    h = vf.hamiltonians
+    for ham in (h.IsingSquare(shape=(5, 8)), h.EdwardsAnderson((5, 7), "gaussian"), h.SherringtonKirkpatrick(150)):
+        for algorithm in ("metropolis", "heat_bath", "tempering"):
+            check(ham, algorithm)
+    check(h.IsingSquare(245), "heat_bath")  # too many sites for shared memory
+    for algorithm in ("swendsen_wang", "wolff") if clusters else ():
+        check(h.IsingSquare(shape=(12, 13)), algorithm)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--backend", choices=vf.backends.NAMES, default="cuda", help="default: cuda")
+    parser.add_argument("--racecheck", action="store_true", help="without clusters, which are joined without locks")
     parser.add_argument("--count", type=int, default=100, help="samples; default: 100")
     options = parser.parse_args()
     torch.manual_seed(0)
@@ -64,6 +78,7 @@ def main() -> None:
             torch.testing.assert_close(energy, ham.energy(spins), rtol=0, atol=1e-10)
             packed = pack_spins(spins.cuda(), _cuda)
             assert torch.equal(unpack_spins(packed, ham.num_sites, _cuda).cpu(), spins)
+        check_chains(clusters=not options.racecheck)
         torch.cuda.synchronize()
     print(f"small run of {options.backend}: right")
 

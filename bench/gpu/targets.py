@@ -1,4 +1,4 @@
-"""The cases with a target, and how each is run: a training step, sampling, or energies."""
+"""The cases with a target, and how each is run: a training step, sampling, energies, or Markov chains."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from chains import chains_run
 
 import vanfast as vf
+from vanfast import backends
 from vanfast.benchmarks import CASES, useful_operations
 from vanfast.benchmarks.cases import GROWTH
 from vanfast.benchmarks.rivals import sample_naive
+from vanfast.mcmc.kernels import BACKENDS
 from vanfast.networks.plan import ConvPlan, MaskedPlan
 
 BETA = 0.44
@@ -22,9 +25,10 @@ BETA = 0.44
 class Target:
     """A case and what it has to reach; None where nothing is asked.
 
-    kind: "training", "sampling" or "energy". seconds: at most, for one run. rate: samples per second, at least. share:
-    of the limit, at least: useful operations at torch's rate in `limit` precision times `products`, or for energies the
-    bytes of the spins at the rate of a copy. cost_ratio: cost per site against the case `against`, at most.
+    kind: "training", "sampling", "energy" or "chains", whose batch are chains that make `sweeps` sweeps of `algorithm`.
+    seconds: at most, for one run. rate: samples per second, updates: spins tried per second, at least. share: of the
+    limit, at least: useful operations at torch's rate in `limit` precision times `products`, or for energies the bytes
+    of the spins at the rate of a copy. cost_ratio: cost per site against the case `against`, at most.
     """
 
     name: str
@@ -40,6 +44,9 @@ class Target:
     products: int = 1
     against: str | None = None
     cost_ratio: float | None = None
+    algorithm: str = ""
+    sweeps: int = 1
+    updates: float | None = None
 
 
 def targets(tiny: bool = False) -> list[Target]:
@@ -120,7 +127,29 @@ def _full() -> list[Target]:
         ),
     ]
     found.append(Target("energy L=128", "energy", None, lambda: square(128), 131_072, share=0.7))
-    return found
+    return found + _chains()
+
+
+def _chains() -> list[Target]:
+    square, glass = vf.hamiltonians.IsingSquare, vf.hamiltonians.SherringtonKirkpatrick
+
+    def gaussian() -> vf.hamiltonians.Hamiltonian:
+        return vf.hamiltonians.EdwardsAnderson((16, 16, 16), "gaussian", seed=1)
+
+    bath, sw = {"algorithm": "heat_bath"}, {"algorithm": "swendsen_wang"}
+    return [
+        Target("chains square L=128", "chains", None, lambda: square(128), 65_536, updates=1.3e12, sweeps=10, **bath),
+        Target("chains EA 16^3", "chains", None, gaussian, 8192, updates=1e11, sweeps=10, **bath),
+        Target("chains SK N=1024", "chains", None, lambda: glass(1024), 8192, updates=7e9, **bath),
+        Target(
+            *("chains SK N=100, tempering", "chains", None, lambda: glass(100), 1024),
+            updates=5e10,
+            sweeps=10,
+            algorithm="tempering",
+        ),
+        Target("chains clusters L=64", "chains", None, lambda: square(64), 8192, updates=6e10, sweeps=4, **sw),
+        Target("chains Wolff L=64", "chains", None, lambda: square(64), 8192, seconds=1.5e-3, algorithm="wolff"),
+    ]
 
 
 def _tiny() -> list[Target]:
@@ -148,7 +177,17 @@ def _tiny() -> list[Target]:
             seconds=1e9,
         ),
         Target("energy", "energy", None, lambda: square(6), 16, share=1e9),
+        Target("chains", "chains", None, lambda: square(4), 32, updates=1.0, sweeps=3, algorithm="heat_bath"),
+        Target("chains SK, tempering", "chains", None, sk, 8, updates=1e18, algorithm="tempering"),
+        Target("chains Wolff", "chains", None, lambda: square(4), 8, seconds=1e9, algorithm="wolff"),
     ]
+
+
+def refuses(target: Target, backend: str) -> str | None:
+    """Why a backend has no such case; None when it has."""
+    if target.kind == "chains":
+        return None if backend in BACKENDS else f"backend {backend!r} runs no Markov chains"
+    return backends.get(backend).refuses(target.network(), target.precision) if target.network else None
 
 
 def training_step(
@@ -181,6 +220,8 @@ def run_of(target: Target, device: torch.device, backend: str) -> tuple[Callable
     """What is timed for one target, and its useful operations and bytes, for the whole batch."""
     ham = target.hamiltonian()
     sites = ham.num_sites
+    if target.kind == "chains":
+        return chains_run(ham, target.algorithm, target.batch, target.sweeps, backend)
     if target.kind == "energy" or target.network is None:
         return _energy_run(ham, target.batch, device, backend), {"bytes": target.batch * (sites + 8), "sites": sites}
     net = target.network().to(device)

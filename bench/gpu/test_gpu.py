@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from targets import energy_of, run_of, targets
+from targets import energy_of, refuses, run_of, targets
 
-from vanfast import backends
 from vanfast import hamiltonians as H
 
 pytestmark = pytest.mark.gpu
@@ -35,7 +34,7 @@ def device() -> torch.device:
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("target", targets(), ids=lambda target: target.name)
 def test_target(benchmark, device, target, backend):
-    if target.network and (reason := backends.get(backend).refuses(target.network(), target.precision)):
+    if reason := refuses(target, backend):
         pytest.skip(reason)
     torch.manual_seed(0)
     run, useful = run_of(target, device, backend)

@@ -8,6 +8,7 @@
 #include "cpu/packing.h"
 
 namespace py = pybind11;
+using namespace vanfast;
 using namespace vanfast::cpu;
 
 namespace {

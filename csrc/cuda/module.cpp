@@ -8,6 +8,7 @@ void bind_conv(pybind11::module_& module) VANFAST_OPTIONAL;
 void bind_masked(pybind11::module_& module) VANFAST_OPTIONAL;
 void bind_h2arnn(pybind11::module_& module) VANFAST_OPTIONAL;
 void bind_energy(pybind11::module_& module) VANFAST_OPTIONAL;
+void bind_mcmc(pybind11::module_& module) VANFAST_OPTIONAL;
 #if defined(VANFAST_EMULATE)
 void bind_emulation(pybind11::module_& module);
 #endif
@@ -19,6 +20,7 @@ PYBIND11_MODULE(_cuda, module) {
   if (bind_masked) bind_masked(module);
   if (bind_h2arnn) bind_h2arnn(module);
   if (bind_energy) bind_energy(module);
+  if (bind_mcmc) bind_mcmc(module);
 #if defined(VANFAST_EMULATE)
   bind_emulation(module);
 #endif

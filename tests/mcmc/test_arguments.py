@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
-from vanfast.hamiltonians import CurieWeiss, EdwardsAnderson, IsingSquare, Pairwise, SherringtonKirkpatrick
+from vanfast.errors import BackendUnavailable
+from vanfast.hamiltonians import CurieWeiss, EdwardsAnderson, IsingSquare, Neural, Pairwise, SherringtonKirkpatrick
 from vanfast.mcmc import choose, geometric_ladder, run
+from vanfast.networks import MADE
 
 SQUARE, SK = IsingSquare(L=3), SherringtonKirkpatrick(6)
 
@@ -46,6 +48,9 @@ SQUARE, SK = IsingSquare(L=3), SherringtonKirkpatrick(6)
         ({"first_sweep": 2**46}, ValueError, "random words"),
         ({"sweeps": 2**46, "burn_in": 0}, ValueError, "random words"),
         ({"isa": "mmx"}, ValueError, "isa = 'mmx'"),
+        ({"backend": "opencl"}, ValueError, "backend = 'opencl' must be one of 'cpu', 'cuda'"),
+        ({"backend": "cuda", "kernel": "incremental"}, ValueError, "backend 'cuda' has no kernel 'incremental'"),
+        ({"backend": "cuda", "isa": "base"}, ValueError, "isa = 'base': backend 'cuda' has no instruction sets"),
     ],
 )
 def test_arguments(arguments, error, message):
@@ -66,6 +71,24 @@ def test_clusters_refuse_fields_and_frustration(algorithm):
 def test_other_things_are_refused():
     with pytest.raises(ValueError, match=r"incremental\(spins\)"):
         run(object(), 0.4)
+
+
+def test_a_gpu_runs_pairs_alone():
+    network = Neural(MADE(4, (3,)), 2.0)
+    with pytest.raises(ValueError, match="backend 'cuda' has no kernel 'masked', which backend='cpu' has"):
+        run(network, 0.4, backend="cuda")
+    assert choose(SQUARE, "metropolis", backend="cuda") == "planes"
+    assert choose(SK, "tempering", backend="cuda") == "dense"
+
+
+@pytest.mark.parametrize("algorithm", ["metropolis", "tempering", "wolff"])
+def test_without_a_gpu_the_backend_says_so(algorithm, monkeypatch):
+    from vanfast.backends import cuda
+
+    monkeypatch.setattr(cuda, "no_gpu", lambda: "torch sees no NVIDIA GPU on this machine")
+    monkeypatch.setattr(cuda.BACKEND, "_module", None)
+    with pytest.raises(BackendUnavailable, match=r"backend 'cuda' cannot run here: .*; backend='cpu' runs all chains"):
+        run(SQUARE, 0.4, chains=2, sweeps=2, algorithm=algorithm, backend="cuda")
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,8 @@ def test_the_table_and_tempering(capsys):
         ([*SQUARE, "--format", "npz"], "--format belongs to -o"),
         (["--model", "ising-square", "--L", "4"], "--beta"),
         ([*SQUARE, "--chains", "0"], "--chains"),
+        ([*SQUARE, "--backend", "opencl"], "--backend"),
+        ([*SQUARE, "--backend", "cuda", "--kernel", "incremental"], "backend 'cuda' has no kernel 'incremental'"),
     ],
 )
 def test_complaints(capsys, words, message):

@@ -138,6 +138,10 @@ class CudaBackend(Backend):
 
         return Operations(symmetrized, energy, triton_gradient(device))
 
+    def current_device(self) -> torch.device:
+        """Where work goes that belongs to no network: torch's current GPU."""
+        return self._device or torch.device("cuda", torch.cuda.current_device())
+
     def native(self) -> Any:
         """The module in use."""
         if self._module is not None:

@@ -18,7 +18,7 @@ from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import integer, levels, positive, seed
 from vanfast.cli.signals import sigterm_like_ctrl_c
 from vanfast.cli.systems import add_system_options, lattice_of, names_a_model, system_of
-from vanfast.mcmc.kernels import ALGORITHMS, KERNELS, choose
+from vanfast.mcmc.kernels import ALGORITHMS, BACKENDS, KERNELS, choose
 
 if TYPE_CHECKING:
     from vanfast.hamiltonians import Hamiltonian
@@ -51,6 +51,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--levels", type=levels, metavar="S,S", help="numbers that the states stand for, of m: --levels=-1,-0.5,0,0.5,1"
     )
     group.add_argument("--kernel", choices=KERNELS, default="auto", help="default: the fastest that fits")
+    group.add_argument("--backend", choices=BACKENDS, default="cpu", help="default cpu; cuda: an NVIDIA GPU")
     group.add_argument("--seed", type=seed, default=1, metavar="S", help="seed of the chains (default 1)")
     group.add_argument("--first", type=seed, default=0, metavar="I", help="index of the first chain (default 0)")
     group.add_argument("--threads", type=integer(1, 4096), metavar="T", help="default: all cores")
@@ -104,6 +105,7 @@ class Pieces:
                     first=a.first + begin,
                     threads=a.threads,
                     kernel=a.kernel,
+                    backend=a.backend,
                     betas=a.betas,
                     update=a.update,
                     clusters=a.clusters,
@@ -138,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.levels is not None and len(arguments.levels) != ham.q:
         given = len(arguments.levels)
         raise ValueError(f"--levels takes a number for each state, got {given} for sites that hold {_sites(ham.q)}")
-    kernel = choose(ham, arguments.algorithm, arguments.kernel)
+    kernel = choose(ham, arguments.algorithm, arguments.kernel, arguments.backend)
     pieces = Pieces(ham, arguments, true)
     writer = _writer(ham, kernel, arguments) if arguments.out else nullcontext()
     with sigterm_like_ctrl_c(), writer:
@@ -190,7 +192,8 @@ def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> sto
         hamiltonian=ham,
         has_log_q=False,
         q=ham.q,
-        extra={"kernel": kernel, "draws": draws} | {name: getattr(arguments, name) for name in names},
+        extra={"kernel": kernel, "backend": arguments.backend, "draws": draws}
+        | {name: getattr(arguments, name) for name in names},
     )
 
 
@@ -207,6 +210,7 @@ def _report(
         values: dict[str, Any] = found.to_json() | {
             "algorithm": arguments.algorithm,
             "kernel": kernel,
+            "backend": arguments.backend,
             "acceptance": pieces.acceptance,
             "seed": arguments.seed,
             "first": arguments.first,
@@ -237,7 +241,8 @@ def _report(
             ["swaps of neighbours", f"{100 * np.nanmin(pieces.swaps):.0f} to {100 * np.nanmax(pieces.swaps):.0f} %"]
         )
         rows.append(["ladder", f"{len(pieces.betas)} betas from {pieces.betas[0]:.4g} to {pieces.betas[-1]:.4g}"])
-    title = f"{ham.describe()}, β = {arguments.beta:g}: {arguments.algorithm} ({kernel}), {pieces.seconds:.1f} s"
+    where = kernel if arguments.backend == "cpu" else f"{kernel}, {arguments.backend}"
+    title = f"{ham.describe()}, β = {arguments.beta:g}: {arguments.algorithm} ({where}), {pieces.seconds:.1f} s"
     print_table(title, ["", ""], rows)
     if size is not None:
         print(f"{found.chains * found.draws:,} configurations in {arguments.out} ({size / 1e6:.1f} MB)")

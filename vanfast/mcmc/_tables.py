@@ -12,7 +12,7 @@ from vanfast.hamiltonians import Potts
 
 MOST_BONDS = 15  # of a site in the kernel of bit planes
 _CLASSES = MOST_BONDS // 2 + 2
-TRIES = 0.9375  # probability that Metropolis tries to turn a spin, see csrc/cpu/mcmc.h
+TRIES = 0.9375  # probability that Metropolis tries to turn a spin, see csrc/common/mcmc.h
 _DENSE_SITES = 20_000  # beyond, a matrix would take more memory than lists
 
 

@@ -1,4 +1,4 @@
-"""Random words of Monte Carlo in numpy, the twin of csrc/cpu/mcmc.h."""
+"""Random words of Monte Carlo in numpy, the twin of csrc/common/mcmc.h."""
 
 from __future__ import annotations
 

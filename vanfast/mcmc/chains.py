@@ -11,8 +11,9 @@ import numpy as np
 
 from vanfast._spins import as_spins
 from vanfast.hamiltonians import Hamiltonian
+from vanfast.mcmc import engine
 from vanfast.mcmc._words import WALKER_BLOCKS
-from vanfast.mcmc.engine import run_clusters, run_masked, run_pairwise, run_planes, run_potts
+from vanfast.mcmc.engine import run_masked, run_potts
 from vanfast.mcmc.incremental import geometric_ladder, run_incremental, states_of
 from vanfast.mcmc.kernels import choose
 from vanfast.mcmc.result import Chains
@@ -39,16 +40,18 @@ def run(
     clusters: int | None = None,
     first_sweep: int = 0,
     isa: str | None = None,
+    backend: str = "cpu",
     progress: Callable[[float], None] | None = None,
 ) -> Chains:
     """Draws sweeps / thin configurations from each of `chains` independent Markov chains at inverse temperature beta.
 
-    A chain's spins depend on (ham, beta, algorithm with its options, kernel, seed, the chain's index) alone, not on the
-    number of chains, threads or the instruction set (but "base", which has no fused multiply-add, rounds the sums of a
-    network otherwise). Sites are visited in raster order, by the masked kernel in drawing order. Metropolis tries to
-    turn a spin with probability 15/16, so that sweeps are ergodic; at high temperature it still turns most spins in
-    every sweep and decorrelates slowly, which heat bath does not. Of sites with q states "spins" are states 0 .. q - 1,
-    whose rules are in `vanfast.mcmc.states`.
+    A chain's spins depend on (ham, beta, algorithm with its options, kernel, backend, seed, the chain's index) alone,
+    not on the number of chains, threads or the instruction set (but "base", which has no fused multiply-add, rounds the
+    sums of a network otherwise). Sites are visited in raster order, by the masked kernel in drawing order, on a GPU
+    colour after colour (the sublattices of a lattice), or in raster order where a matrix holds the couplings.
+    Metropolis tries to turn a spin with probability 15/16, so that sweeps are ergodic; at high temperature it still
+    turns most spins in every sweep and decorrelates slowly, which heat bath does not. Of sites with q states "spins"
+    are states 0 .. q - 1, whose rules are in `vanfast.mcmc.states`.
 
     Args:
         ham: a Hamiltonian of pairs, a Potts model, a network's (`vf.hamiltonians.Neural`), or one with
@@ -59,7 +62,7 @@ def run(
         algorithm: "metropolis", "heat_bath", "wolff", "swendsen_wang" (ferromagnets without fields), "tempering"
             (replicas at all `betas` exchange temperatures after every sweep; draws are those at beta).
         seed, first: of the random words; chain c of this call has the index first + c.
-        threads: CPU threads, None for all.
+        threads: CPU threads, None for all; of backend "cuda", whose chains they do not run, those for energies.
         start: spins to start from, +-1 or states, [N] or [chains, N]; None for random ones.
         kernel: "auto", or one of `vanfast.mcmc.kernels`.
         betas: of tempering, at least two, beta among them; None for a geometric ladder.
@@ -68,10 +71,13 @@ def run(
             the burn-in, in which every sweep turns N spins (one cluster, where there is no burn-in).
         first_sweep: sweeps that came before, to go on from `start` with unused random words.
         isa: instruction set, None for the best.
+        backend: "cpu", or "cuda" for torch's current GPU, which thousands of chains fill; draws come to the CPU. It
+            runs pairs of spins; networks' Hamiltonians and q states stay with "cpu".
         progress: called now and then with the share that is done.
 
     Raises:
         TypeError, ValueError: arguments out of range, or a system that the algorithm or kernel cannot run.
+        BackendUnavailable: backend "cuda" where there is no GPU, or vanfast was built without nvcc.
     """
     beta = positive("beta", beta)
     counts = {"chains": chains, "sweeps": sweeps, "burn_in": burn_in, "thin": thin, "first_sweep": first_sweep}
@@ -80,7 +86,9 @@ def run(
     if counts["sweeps"] % counts["thin"]:
         raise ValueError(f"thin = {thin} must divide sweeps = {sweeps}")
     seed, first = as_integer("seed", seed, 0, 2**64 - 1), as_integer("first", first, 0, 2**64 - 1)
-    kernel = choose(ham, algorithm, kernel)
+    kernel = choose(ham, algorithm, kernel, backend)
+    if backend == "cuda" and isa is not None:
+        raise ValueError(f"isa = {isa!r}: backend 'cuda' has no instruction sets to choose from")
     ladder = _ladder(ham, beta, algorithm, betas)
     if (first + counts["chains"]) * len(ladder) > 2**64:
         raise ValueError(f"first = {first} with chains = {chains} goes past the last index, 2**64 / {len(ladder)}")
@@ -106,12 +114,13 @@ def run(
     heat_bath = algorithm == "heat_bath" or (algorithm == "tempering" and update != "metropolis")
     native = schedule | {"threads": _threads(threads), "isa": isa or ""}
     made = counts["chains"] * counts["sweeps"]
+    native_engine = _engine(backend)
     per_sweep = None
     if kernel == "clusters":
         wanted = None if clusters is None else as_integer("clusters", clusters, 1, 2**31)
-        drawn, per_sweep = run_clusters(ham, beta, algorithm == "wolff", wanted, native)
+        drawn, per_sweep = native_engine.run_clusters(ham, beta, algorithm == "wolff", wanted, native)
     elif kernel == "planes":
-        drawn = run_planes(ham, beta, heat_bath, made, native)
+        drawn = native_engine.run_planes(ham, beta, heat_bath, made, native)
     elif kernel == "potts":
         drawn = run_potts(ham, ladder, ladder.index(beta), heat_bath, made, native)
     elif kernel == "masked":
@@ -119,7 +128,7 @@ def run(
     elif kernel == "incremental":
         drawn = run_incremental(ham, ladder, ladder.index(beta), heat_bath, **schedule)
     else:
-        drawn = run_pairwise(ham, ladder, ladder.index(beta), heat_bath, kernel == "dense", made, native)
+        drawn = native_engine.run_pairwise(ham, ladder, ladder.index(beta), heat_bath, kernel == "dense", made, native)
     swaps = drawn.swaps / _swap_attempts(len(ladder), counts)
     acceptance = drawn.flips / drawn.updates
     # a few tries say nothing
@@ -148,7 +157,16 @@ def run(
         swap_acceptance=swaps,
         clusters_per_sweep=per_sweep,
         q=states_of(ham),
+        backend=backend,
     )
+
+
+def _engine(backend: str) -> Any:
+    if backend == "cpu":
+        return engine
+    from vanfast.mcmc import device  # opens the CUDA module
+
+    return device
 
 
 def _energy(ham: Any, spins: np.ndarray, threads: int | None) -> np.ndarray:

@@ -8,6 +8,8 @@
     masked       -T0 ln p of a float32 stack of masked linear layers (MADE, Dense, CategoricalMADE) without a prior
     incremental  any Hamiltonian with `incremental(spins)`, in Python; for pairwise ones and Potts the slow reference
 
+Backend "cuda" has the first four, in CUDA C++ of their own (csrc/cuda/mcmc_*.cu).
+
 The masked kernel tries the sites in drawing order, all others in raster order.
 A chain's spins depend on the kernel as well, but for dense and sparse, which agree bit for bit.
 """
@@ -20,12 +22,16 @@ from vanfast.hamiltonians import Neural
 from vanfast.mcmc._tables import is_dense, plane_arrays
 from vanfast.mcmc.incremental import is_pairwise, is_potts
 
+BACKENDS = ("cpu", "cuda")
+ON_GPU = ("planes", "sparse", "dense", "clusters")
 ALGORITHMS = ("metropolis", "heat_bath", "wolff", "swendsen_wang", "tempering")
 KERNELS = ("auto", "planes", "sparse", "dense", "clusters", "potts", "masked", "incremental")
 
 
-def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
+def refuses(ham: Any, algorithm: str, kernel: str, backend: str = "cpu") -> str | None:
     """Why a kernel cannot run this; None when it can."""
+    if backend == "cuda" and kernel not in ON_GPU:
+        return f"backend 'cuda' has no kernel {kernel!r}, which backend='cpu' has"
     cluster = algorithm in ("wolff", "swendsen_wang")
     if kernel == "incremental":
         if cluster:
@@ -60,12 +66,13 @@ def refuses(ham: Any, algorithm: str, kernel: str) -> str | None:
     return None
 
 
-def choose(ham: Any, algorithm: str, kernel: str = "auto") -> str:
+def choose(ham: Any, algorithm: str, kernel: str = "auto", backend: str = "cpu") -> str:
     """The fastest kernel for a Hamiltonian and an algorithm, or the one asked for.
 
     Raises ValueError for unknown names and for a kernel that cannot run this.
     """
-    for name, value, allowed in (("algorithm", algorithm, ALGORITHMS), ("kernel", kernel, KERNELS)):
+    options = (("algorithm", algorithm, ALGORITHMS), ("kernel", kernel, KERNELS), ("backend", backend, BACKENDS))
+    for name, value, allowed in options:
         if value not in allowed:
             raise ValueError(f"{name} = {value!r} must be one of {', '.join(map(repr, allowed))}")
     if kernel == "auto":
@@ -79,6 +86,6 @@ def choose(ham: Any, algorithm: str, kernel: str = "auto") -> str:
             kernel = "planes"
         else:
             kernel = "dense" if is_dense(ham) else "sparse"
-    if reason := refuses(ham, algorithm, kernel):
+    if reason := refuses(ham, algorithm, kernel, backend):
         raise ValueError(f"algorithm {algorithm!r} with kernel {kernel!r} cannot run this system: {reason}")
     return kernel

@@ -15,7 +15,7 @@ class Chains:
         spins: int8 [chains, draws, N], +-1 or states 0 .. q - 1.
         energy: float64 [chains, draws].
         beta: inverse temperature of the draws.
-        algorithm, kernel, seed, first: how they were made; chain c has the index first + c.
+        algorithm, kernel, backend, seed, first: how they were made; chain c has the index first + c.
         burn_in, thin: sweeps before the first draw, and from one to the next.
         acceptance: share of attempted changes that were made; of cluster updates, the share of spins that one turns; of
             networks' proposals, the share that was accepted.
@@ -43,6 +43,7 @@ class Chains:
     swap_acceptance: np.ndarray
     clusters_per_sweep: np.ndarray | None = None
     q: int | None = None
+    backend: str = "cpu"
 
     @property
     def num_chains(self) -> int:
