@@ -78,3 +78,21 @@ def test_the_exact_network_is_always_accepted():
 def test_arguments(sampler, arguments, error, message):
     with pytest.raises(error, match=message):
         neural.mixed(**({"sampler": sampler, "beta": BETA, "chains": 2, "steps": 4, "burn_in": 1} | arguments))
+
+
+@pytest.mark.parametrize("kind", ["independence", "mixed"])
+def test_chains_start_where_they_are_told(kind):
+    """At zero temperature nothing leaves the ground state, and others fall towards it."""
+    ham = vf.hamiltonians.IsingSquare(L=3)
+    sampler = vf.Sampler(vf.networks.MADE(9, (5,), seed=1), ham)
+    go = getattr(vf.mcmc.neural, kind)
+    up = np.ones((6, 9), dtype=np.int8)
+    start = np.concatenate([up[:3], -up[3:]])
+    kept = go(sampler, 50.0, chains=6, steps=8, burn_in=3, seed=4, start=start)
+    assert (kept.spins == start[:, None]).all()
+    assert (kept.energy == -18).all()
+    one = go(sampler, 50.0, chains=2, steps=2, burn_in=0, seed=4, start=up[0])
+    assert (one.spins == 1).all()
+    assert (go(sampler, 50.0, chains=6, steps=1, burn_in=0, seed=4).spins != start[:, None]).any()
+    with pytest.raises(ValueError, match="start holds 6 configurations"):
+        go(sampler, 50.0, chains=5, start=start)

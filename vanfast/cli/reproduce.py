@@ -24,7 +24,7 @@ _SETTINGS: dict[str, tuple[Any, str, str]] = {  # option -> type, metavar, what 
     "chains": (integer(2), "C", "Markov chains at every temperature (256)"),
     "sweeps": (integer(1), "S", "after burn-in (400)"),
     "burn-in": (integer(0), "S", "sweeps before (200)"),
-    "thin": (integer(1), "S", "sweeps from draw to draw (10)"),
+    "thin": (integer(1), "S", "sweeps between proposals of the network (10)"),
     "seed": (integer(0, 2**62 - 1), "S", "of all random numbers (1)"),
 }
 

@@ -108,7 +108,7 @@ def run(
         "draws": counts["sweeps"] // counts["thin"],
         "thin": counts["thin"],
         "sweep": counts["first_sweep"],
-        "start": _start(start, ham.num_sites, counts["chains"], states_of(ham)),
+        "start": start_rows(start, ham.num_sites, counts["chains"], states_of(ham)),
         "progress": None if progress is None else lambda done: progress(done / work),
     }
     heat_bath = algorithm == "heat_bath" or (algorithm == "tempering" and update != "metropolis")
@@ -210,7 +210,8 @@ def _check_words(num_sites: int, total: int, algorithm: str, kernel: str, first_
         raise ValueError(f"{total} sweeps of {num_sites} sites are more than a seed has random words for")
 
 
-def _start(start: Any, num_sites: int, chains: int, q: int | None) -> np.ndarray | None:
+def start_rows(start: Any, num_sites: int, chains: int, q: int | None) -> np.ndarray | None:
+    """Configurations that chains start from, int8 [chains, N]; TypeError or ValueError that names `start`."""
     if start is None:
         return None
     rows = as_spins(start if hasattr(start, "detach") else np.asarray(start), num_sites, "start", q=q).numpy()

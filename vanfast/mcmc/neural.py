@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vanfast.mcmc._words import PROPOSAL, uniforms, walker_words
-from vanfast.mcmc.chains import as_integer, positive, run
+from vanfast.mcmc.chains import as_integer, positive, run, start_rows
 from vanfast.mcmc.result import Chains
 from vanfast.sampler import Sampler
 
@@ -28,19 +28,21 @@ def independence(
     thin: int = 1,
     seed: int = 0,
     first: int = 0,
+    start: Any = None,
 ) -> Chains:
     """Chains whose every step proposes a sample of the network; one configuration is kept after every `thin` steps.
 
     Args:
         sampler: a vf.Sampler with a Hamiltonian; its ln q and energies decide.
         beta: of the Boltzmann distribution, positive.
-        chains, steps, burn_in, thin, seed, first: as for `vanfast.mcmc.run`, steps in place of sweeps. A chain starts
-            at its first proposal. Proposal t of chain c is sample (t // 32) 2^40 + 32 c + t % 32 of `seed`.
+        chains, steps, burn_in, thin, seed, first: as for `vanfast.mcmc.run`, steps in place of sweeps. Proposal t of
+            chain c is sample (t // 32) 2^40 + 32 c + t % 32 of `seed`.
+        start: spins or states to start from, [N] or [chains, N]; None for every chain's first proposal.
 
     Raises:
         TypeError, ValueError: a sampler without a Hamiltonian, arguments out of range.
     """
-    return _chains(sampler, beta, chains, steps, burn_in, thin, seed, first, 0, "heat_bath", "independence")
+    return _chains(sampler, beta, chains, steps, burn_in, thin, seed, first, start, 0, "heat_bath", "independence")
 
 
 def mixed(
@@ -55,6 +57,7 @@ def mixed(
     thin: int = 1,
     seed: int = 0,
     first: int = 0,
+    start: Any = None,
 ) -> Chains:
     """The same with sweeps of "heat_bath", "metropolis", "wolff" or "swendsen_wang" after every proposal.
 
@@ -63,7 +66,7 @@ def mixed(
     as_integer("local_sweeps", local_sweeps, 1, 2**20)
     if algorithm == "tempering":
         raise ValueError("algorithm = 'tempering' has replicas of its own and cannot follow a proposal")
-    return _chains(sampler, beta, chains, steps, burn_in, thin, seed, first, local_sweeps, algorithm, "mixed")
+    return _chains(sampler, beta, chains, steps, burn_in, thin, seed, first, start, local_sweeps, algorithm, "mixed")
 
 
 def _chains(
@@ -75,6 +78,7 @@ def _chains(
     thin: int,
     seed: int,
     first: int,
+    start: Any,
     local_sweeps: int,
     algorithm: str,
     name: str,
@@ -90,9 +94,13 @@ def _chains(
     if steps % thin:
         raise ValueError(f"thin = {thin} must divide steps = {steps}")
     ham, N = sampler.ham, sampler.net.num_sites
+    given = start_rows(start, N, chains, sampler.net.q)
     index = np.arange(chains, dtype=np.uint64) + np.uint64(first)
     spins = np.empty((chains, N), dtype=np.int8)
     energy, log_q = np.zeros(chains), np.zeros(chains)
+    if given is not None:
+        spins, energy = given.copy(), np.asarray(ham.energy(given), dtype=np.float64)
+        log_q = sampler.log_prob(given).cpu().numpy()
     kept, kept_energy = np.empty((chains, steps // thin, N), dtype=np.int8), np.empty((chains, steps // thin))
     accepted = 0
     for step in range(burn_in + steps + 1):  # step 0 is the start
@@ -105,7 +113,9 @@ def _chains(
             words = walker_words(seed, index, PROPOSAL, step // 4, 1)
         new, new_q, new_energy = (x[:, step % _AHEAD] for x in (ahead, ahead_q, ahead_energy))
         log_ratio = -beta * (new_energy - energy) + log_q - new_q
-        take = np.log(uniforms(words[:, step % 4])) < log_ratio if step else np.ones(chains, dtype=bool)
+        take = np.log(uniforms(words[:, step % 4])) < log_ratio
+        if not step:
+            take = np.full(chains, given is None)
         spins[take] = new[take]
         energy, log_q = np.where(take, new_energy, energy), np.where(take, new_q, log_q)
         if local_sweeps and step:

@@ -18,6 +18,7 @@ from vanfast.errors import FileFormatError
 from vanfast.exact import kaufman
 from vanfast.hamiltonians import IsingSquare
 from vanfast.mcmc import ChainObservables, Chains, measure_series, run
+from vanfast.mcmc.neural import mixed
 from vanfast.plots import need_matplotlib
 from vanfast.reproduce.nnsm.curves import CURVES, Curve
 from vanfast.reproduce.nnsm.distributions import compare
@@ -240,24 +241,20 @@ class Experiment:
         return found
 
     def _point(self, curve: Curve, fitted: FitRun, T: float) -> dict[str, float]:
-        """Chains of the learnt Hamiltonian at T. Below the transition they start ordered, which single flips take long
-        to become; above it from the network's own configurations, in equilibrium at T0."""
+        """Chains of the learnt Hamiltonian at T: single sites, and now and then the network's own proposals, which near
+        T0 cross what single sites are slow at. They start ordered below the transition, else from configurations of the
+        network, which are in equilibrium at T0."""
         s = self.settings
-        if T < CRITICAL:
-            start = curve.ordered(s.L)
-        else:
-            start = Sampler(fitted.net, threads=self.threads).sample(s.chains, seed=self._seed(_CHAINS)).spins.numpy()
-        chains = run(
-            curve.hamiltonian(fitted.net, s.T0, s.L),
+        chains = mixed(
+            Sampler(fitted.net, curve.hamiltonian(fitted.net, s.T0, s.L), threads=self.threads),
             1 / T,
-            chains=s.chains,
-            sweeps=s.sweeps,
-            burn_in=s.burn_in,
-            thin=s.thin,
+            local_sweeps=s.thin,
             algorithm="heat_bath" if curve.stride is None else "metropolis",
+            chains=s.chains,
+            steps=s.sweeps // s.thin,
+            burn_in=s.burn_in // s.thin,
             seed=self._seed(_CHAINS),
-            threads=self.threads,
-            start=start,
+            start=curve.ordered(s.L) if T < CRITICAL else None,
         )
         found = self._measure(curve, chains.spins, chains.energy, T)
         point = {"geweke": found.geweke, "tau": found.tau_magnetization.value, "acceptance": chains.acceptance}

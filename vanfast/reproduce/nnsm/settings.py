@@ -25,7 +25,8 @@ class Settings:
         curves: names in `CURVES`.
         epochs, batch, learning_rate, patience: of the fits, a tenth of the data held out; the learning rate follows a
             cosine.
-        chains, sweeps, burn_in, thin: of the Markov chains at every temperature.
+        chains, sweeps, burn_in, thin: of the Markov chains at every temperature; after every `thin` sweeps the network
+            proposes a configuration and one is kept. `thin` divides both other numbers.
         seed: of all random numbers.
     """
 
@@ -54,8 +55,9 @@ class Settings:
         numbers["seed"] = checked_integer("seed", self.seed, 0, 2**62 - 1)
         if self.L % BLOCK:
             raise ValueError(f"L must be even, for blocks of 2x2, got {self.L}")
-        if self.sweeps % self.thin:
-            raise ValueError(f"thin = {self.thin} must divide sweeps = {self.sweeps}")
+        for name in ("sweeps", "burn_in"):
+            if getattr(self, name) % self.thin:
+                raise ValueError(f"thin = {self.thin} must divide {name} = {getattr(self, name)}")
         for name in ("T0", "learning_rate"):
             numbers[name] = checked_real(name, getattr(self, name), "a finite number > 0", lambda x: x > 0)
         numbers["temperatures"] = tuple(
