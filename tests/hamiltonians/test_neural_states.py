@@ -105,7 +105,7 @@ def test_a_trained_network_predicts_other_temperatures():
     p = np.exp(vf.exact.enumerate_states(true, 0.5, log_prob=True).log_prob)
     data = vf.exact.q_states(6, 3)[np.random.default_rng(1).choice(729, 40_000, p=p / p.sum())]
     net = CategoricalMADE(6, 3, (60, 60), symmetry="permutation", seed=1)
-    ham = Neural(vf.fit(net, data, epochs=6, batch=200, learning_rate=5e-3, seed=1).net, 2.0)
+    ham = Neural(vf.fit(net, data, epochs=6, batch=500, learning_rate=5e-3, seed=1, progress=False).net, 2.0)
     for beta in (0.35, 0.7):
         chains = vf.mcmc.run(ham, beta, chains=200, sweeps=60, burn_in=20, algorithm="heat_bath", seed=1)
         found, exact = vf.mcmc.measure(chains, true), vf.exact.enumerate_states(true, beta)
