@@ -8,7 +8,7 @@ from tests.mcmc.state_systems import LARGE, ORDER, POTTS, SMALL, exact_samples, 
 from vanfast import _cpu
 from vanfast.exact import enumerate_states, q_states
 from vanfast.hamiltonians import IsingSquare, Neural, Potts
-from vanfast.mcmc import choose, geometric_ladder, measure, run, states
+from vanfast.mcmc import choose, geometric_ladder, measure, neural, run, states
 from vanfast.mcmc._words import SITE, start_spins, start_states, walker_words
 from vanfast.mcmc.kernels import refuses
 from vanfast.networks import MADE, CategoricalMADE
@@ -221,6 +221,17 @@ def test_a_hamiltonian_of_ones_own():
         got = run(ham, 0.8, chains=1500, sweeps=1, burn_in=30, algorithm=algorithm, seed=1, **options)
         assert (got.kernel, got.q) == ("incremental", 3)
         assert g_test(got.spins, 3, p / p.sum()) > 1e-4
+
+
+@pytest.mark.parametrize("algorithm", [None, "heat_bath", "wolff"])
+def test_networks_as_proposals(algorithm):
+    """Of an untrained network, which is wrong on purpose, alone and with sweeps between."""
+    ham, beta = POTTS["square 2x3"]
+    sampler = vf.Sampler(CategoricalMADE(6, 3, (8,), seed=1), ham, threads=1)
+    chain, options = (neural.mixed, {"algorithm": algorithm}) if algorithm else (neural.independence, {})
+    got = chain(sampler, beta, chains=2000, steps=1, burn_in=30 if algorithm else 200, seed=1, **options)
+    assert got.q == 3
+    assert g_test(got.spins, 3, probabilities(ham, beta)) > 1e-4
 
 
 def test_extreme_temperatures():
