@@ -1,66 +1,107 @@
-"""Sites of q states on one thread: the engine's samples against naive sampling, and its gradient against autograd's.
+"""Sweeps of sites with q states: networks' Hamiltonians against the whole network in PyTorch; Potts against numpy.
 
-naive: the whole network once for every site in PyTorch, one forward pass times N. Gflop/s: the unmasked arithmetic of a
-pass, and with a symmetry of the passes over all images. CPU time of the process, the least of several.
+One thread, CPU time of the process, the least of several runs taken in turn, microseconds for each site of a chain. Of
+networks the rival is net.log_prob of all chains for every proposal, one of Metropolis, q - 1 of heat bath: its time
+alone, without decisions. Of Potts models it is the Python reference, which sums neighbours of all chains at once.
+Multiply-adds are those of what these proposals change, on average; the limit is their time at the rate of the engine's
+matrix product in the same run.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from study import arguments, report
-from study_likelihood import cpu_milliseconds
+from study_neural import cpu_seconds, product_rate
 
 import vanfast as vf
-from vanfast.networks import MADE, CategoricalMADE, Network
+from vanfast.hamiltonians import Hamiltonian, Neural, Potts
+from vanfast.networks import CategoricalMADE, CategoricalPlan
 
-BATCH = 1000
-CASES = {
-    "spins, N = 256": lambda: MADE(256, seed=1),
-    "q = 2, N = 256": lambda: CategoricalMADE(256, 2, seed=1),
-    "q = 3, N = 256": lambda: CategoricalMADE(256, 3, seed=1),
-    "q = 3, N = 256, Z3": lambda: CategoricalMADE(256, 3, symmetry="cyclic", seed=1),
-    "q = 5, N = 64 (stride 2 of L = 16)": lambda: CategoricalMADE(64, 5, seed=1),
-    "q = 5, N = 225 (stride 1 of L = 16)": lambda: CategoricalMADE(225, 5, seed=1),
+BETA = 0.9
+SWEEPS = 4  # of a run of ours, which packs the network once
+NETWORKS: dict[str, Callable[[], CategoricalMADE]] = {
+    "CategoricalMADE 225 x 5, 180-120": lambda: CategoricalMADE(225, 5, (180, 120), seed=1),
+    "CategoricalMADE 64 x 5, 180-120": lambda: CategoricalMADE(64, 5, (180, 120), seed=1),
+    "the same, reflection": lambda: CategoricalMADE(64, 5, (180, 120), symmetry="reflection", seed=1),
 }
+POTTS = {f"Potts 32 x 32, q = {q}": q for q in (3, 10)}
 
 
-def useful_operations(net: Network) -> float:
-    return 2.0 * sum(float((layer.weight != 0).sum()) for layer in net.plan().layers)
+def multiply_adds(net: CategoricalMADE) -> float:
+    """Of one proposal on average: two columns of the first layer, then changed units times changed inputs they see."""
+    plan = net.plan()
+    assert isinstance(plan, CategoricalPlan)
+    total = 0.0
+    for site in range(plan.num_sites):
+        before = np.arange(plan.num_sites * plan.q) // plan.q
+        changed = before == site
+        for number, layer in enumerate(plan.layers):
+            degree = layer.degree.numpy()
+            seen = before[None, :] <= degree[:, None] if number else before[None, :] < degree[:, None]
+            products = seen & changed
+            total += int(products.sum()) * (1.0 if number else 2 / plan.q)
+            before, changed = degree, products.any(1)
+    return len(plan.maps) * total / plan.num_sites
+
+
+def sweep_seconds(ham: Hamiltonian, algorithm: str, kernel: str, start: np.ndarray, sweeps: int) -> float:
+    options = {"sweeps": sweeps, "thin": sweeps, "burn_in": 0, "start": start, "seed": 1, "threads": 1}
+    return cpu_seconds(lambda: vf.mcmc.run(ham, BETA, chains=len(start), algorithm=algorithm, kernel=kernel, **options))
+
+
+def network_rows(name: str, net: CategoricalMADE, chains: int, repeats: int) -> list[list[object]]:
+    ham = Neural(net)
+    start = np.random.default_rng(0).integers(0, net.q, (chains, net.num_sites)).astype(np.int8)
+
+    def whole() -> None:
+        with torch.no_grad():
+            net.log_prob(start)
+
+    taken: dict[str, list[float]] = {"metropolis": [], "heat_bath": [], "torch": []}
+    for _ in range(repeats):
+        for algorithm in ("metropolis", "heat_bath"):
+            seconds = sweep_seconds(ham, algorithm, "masked", start, SWEEPS)
+            taken[algorithm].append(seconds / (SWEEPS * start.size))
+        taken["torch"].append(cpu_seconds(whole) / chains)
+    rows: list[list[object]] = []
+    rate, work = product_rate(), multiply_adds(net)
+    for algorithm, proposals in (("metropolis", 1), ("heat_bath", net.q - 1)):
+        mine, rival = min(taken[algorithm]), proposals * min(taken["torch"])
+        share = 100 * proposals * work / rate / mine
+        rows.append([name, algorithm, 1e6 * mine, 1e6 * rival, rival / mine, proposals * work, share])
+    return rows
+
+
+def potts_rows(name: str, q: int, chains: int, repeats: int) -> list[list[object]]:
+    ham = Potts(32, q=q)
+    start = np.random.default_rng(0).integers(0, q, (chains, ham.num_sites)).astype(np.int8)
+    rows: list[list[object]] = []
+    for algorithm in ("metropolis", "heat_bath"):
+        pairs = [
+            (
+                sweep_seconds(ham, algorithm, "potts", start, 10) / 10,
+                sweep_seconds(ham, algorithm, "incremental", start, 1),
+            )
+            for _ in range(repeats)
+        ]
+        mine, rival = (least / start.size for least in np.min(pairs, axis=0))
+        rows.append([name, algorithm, 1e6 * mine, 1e6 * rival, rival / mine, None, None])
+    return rows
 
 
 def main() -> None:
-    options = arguments(__doc__ or "", repeats=7)
+    options = arguments(__doc__ or "", chains=1000, repeats=3)
     torch.set_num_threads(1)
     rows = []
-    for name, make in CASES.items():
-        net = make()
-        sampler = vf.Sampler(net, backend="cpu", threads=1)
-        spins = sampler.sample(BATCH).spins
-        weight = torch.full((BATCH,), 1.0 / BATCH, dtype=torch.float64)
-
-        def autograd(net: Network = net, spins: torch.Tensor = spins, weight: torch.Tensor = weight) -> None:
-            net.zero_grad(set_to_none=True)
-            (weight * net.log_prob(spins)).sum().backward()
-
-        def forward(net: Network = net, spins: torch.Tensor = spins) -> None:
-            with torch.no_grad():
-                net.logits(spins)
-
-        sample = cpu_milliseconds(lambda s=sampler: s.sample(BATCH), options.repeats)
-        naive = net.num_sites * cpu_milliseconds(forward, options.repeats)
-        gradient, other = (
-            cpu_milliseconds(step, options.repeats)
-            for step in (lambda s=sampler, x=spins, w=weight: s.evaluate_and_keep(x).gradient(w), autograd)
-        )
-        passes = len(net.images(spins[:1]))
-        rate = passes * BATCH * useful_operations(net) / sample / 1e6
-        rows.append([name, sample, BATCH / sample * 1e3, naive / sample, rate, gradient, other / gradient])
-    columns = ["sites", "1,000 samples, ms", "samples/s", "x naive", "Gflop/s", "gradient, ms", "autograd / gradient"]
-    report("states", vars(options), columns, rows)
-    ham, states = vf.hamiltonians.Potts(16, q=5), np.random.default_rng(0).integers(0, 5, (20_000, 256)).astype(np.int8)
-    taken = cpu_milliseconds(lambda: ham.energy(states, threads=1), options.repeats)
-    print(f"Potts energies, 16x16, q = 5: {20_000 / taken * 1e3:,.0f} a second")
+    for name, make in NETWORKS.items():
+        rows += network_rows(name, make(), options.chains, options.repeats)
+    for name, q in POTTS.items():
+        rows += potts_rows(name, q, options.chains, options.repeats)
+    columns = ["system", "algorithm", "us", "rival, us", "rival / us", "multiply-adds", "% of the limit"]
+    report("state_sweep", vars(options), columns, rows)
 
 
 if __name__ == "__main__":

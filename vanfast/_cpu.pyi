@@ -161,6 +161,7 @@ def mcmc_clusters(
     start: np.ndarray,
     neighbour: np.ndarray,
     threshold: np.ndarray,
+    states: int,
     wolff: bool,
     per_sweep: int,
     schedule: dict[str, Any],

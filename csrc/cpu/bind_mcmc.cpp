@@ -102,13 +102,14 @@ py::tuple planes(const Array<int32_t>& start, const Array<int32_t>& neighbour, c
 }
 
 py::tuple clusters(const Array<int32_t>& start, const Array<int32_t>& neighbour, const Array<uint32_t>& threshold,
-                   bool wolff, int64_t per_sweep, const py::dict& schedule) {
+                   int states, bool wolff, int64_t per_sweep, const py::dict& schedule) {
   const int64_t n = start.size() - 1;
   require_rows(start, neighbour, n);
   require(threshold.size() == neighbour.size(), "threshold must have an entry for each neighbour");
   require(per_sweep >= 0, "per_sweep must not be negative");
-  Run run(schedule, static_cast<int>(n));
-  const ClusterTable table{static_cast<int>(n), start.data(), neighbour.data(), threshold.data()};
+  require(states == 0 || (states >= 2 && states <= vanfast::kMostStates), "states must be 0 or from 2 to 127");
+  Run run(schedule, static_cast<int>(n), states);
+  const ClusterTable table{static_cast<int>(n), states, start.data(), neighbour.data(), threshold.data()};
   Clusters found;
   {
     py::gil_scoped_release release;
@@ -154,9 +155,10 @@ void bind_mcmc(py::module_& module) {
              "States int8 [chains, draws, N], changed sites [R], accepted swaps [R - 1].");
   module.def("mcmc_planes", &planes, py::arg("start"), py::arg("neighbour"), py::arg("negative"), py::arg("thresholds"),
              py::arg("heat_bath"), py::arg("schedule"), "Spins int8 [chains, draws, N], turned spins.");
-  module.def("mcmc_clusters", &clusters, py::arg("start"), py::arg("neighbour"), py::arg("threshold"), py::arg("wolff"),
-             py::arg("per_sweep"), py::arg("schedule"),
-             "Spins int8 [chains, draws, N], clusters, turned spins, clusters of a sweep [chains].");
+  module.def("mcmc_clusters", &clusters, py::arg("start"), py::arg("neighbour"), py::arg("threshold"),
+             py::arg("states"), py::arg("wolff"), py::arg("per_sweep"), py::arg("schedule"),
+             "Spins, or with states > 0 states, int8 [chains, draws, N], clusters, turned spins, clusters of a sweep "
+             "[chains].");
   module.def("mcmc_words", &words, py::arg("seed"), py::arg("walker"), py::arg("use"), py::arg("block"),
              py::arg("blocks"), py::arg("isa") = "", "Random words of a walker, uint32 [4, blocks].");
   module.def("mcmc_digit_rate", &digit_rate, py::arg("isa") = "", py::arg("seconds") = 0.2,

@@ -16,8 +16,8 @@ inline uint32_t start_word(uint64_t seed, uint64_t walker, int word) {
   return walker_words(seed, walker, kStartWords, word / 4).word[word % 4];
 }
 
-// The state of a site at the start, for sites of q states.
-inline int start_state(uint32_t word, int states) { return static_cast<int>(uint64_t(word) * states >> 32); }
+// One of several states, all equally likely to 2^-32.
+inline int any_state(uint32_t word, int states) { return static_cast<int>(uint64_t(word) * states >> 32); }
 
 // Couplings and fields as multiples of a power of two, `quantum`: sums are exact and their order does not matter.
 struct PairTable {

@@ -41,24 +41,21 @@ class Chain {
         words_(schedule.seed, schedule.first + static_cast<uint64_t>(chain),
                // a run that goes on takes words that none before it can have reached
                static_cast<uint64_t>(schedule.sweep) << 20, kernels),
-        spins_(table.num_sites),
-        stack_(table.num_sites) {
-    std::vector<uint32_t> bits;
-    const int8_t* given = schedule.start ? schedule.start + chain * table.num_sites : nullptr;
-    start_bits(schedule, schedule.first + static_cast<uint64_t>(chain), given, table.num_sites, bits);
-    for (int i = 0; i < table.num_sites; ++i) spins_[i] = bits[i / 32] >> (i % 32) & 1 ? -1 : 1;
-  }
+        spins_(start_values(schedule, schedule.first + static_cast<uint64_t>(chain),
+                            schedule.start ? schedule.start + chain * table.num_sites : nullptr, table.num_sites,
+                            table.states)),
+        stack_(table.num_sites) {}
 
   const int8_t* spins() const { return spins_.data(); }
 
-  // Turns the cluster of a random site, a free spin every other time; returns how many spins turned.
+  // Turns the cluster of a random site, or gives it another state, a free site's every other time; returns its size.
   int64_t wolff() {
     const auto n = static_cast<uint64_t>(table_.num_sites);
     const auto seed_site = static_cast<int32_t>(words_.next() * n >> 32);
     if (table_.start[seed_site] == table_.start[seed_site + 1] && words_.next() >> 31) return 0;
-    const int8_t old = spins_[seed_site];
+    const int8_t old = spins_[seed_site], now = table_.states ? other(old) : static_cast<int8_t>(-old);
     int64_t size = 0, top = 0;
-    spins_[seed_site] = static_cast<int8_t>(-old);
+    spins_[seed_site] = now;
     stack_[top++] = seed_site;
     while (top) {
       const int32_t site = stack_[--top];
@@ -66,14 +63,15 @@ class Chain {
       for (int32_t e = table_.start[site]; e < table_.start[site + 1]; ++e) {
         const int32_t other = table_.neighbour[e];
         if (spins_[other] != old || words_.next() >= table_.threshold[e]) continue;
-        spins_[other] = static_cast<int8_t>(-old);
+        spins_[other] = now;
         stack_[top++] = other;
       }
     }
     return size;
   }
 
-  // Every cluster gets a random sign; returns how many spins turned. Sites are joined to roots of smaller number.
+  // Every cluster gets a random sign or state; returns how many sites changed. Sites are joined to roots of smaller
+  // number.
   int64_t swendsen_wang() {
     int32_t* root = stack_.data();
     std::iota(root, root + table_.num_sites, 0);
@@ -95,7 +93,11 @@ class Chain {
     uint32_t signs = 0;
     int left = 0;
     for (int32_t site = 0; site < table_.num_sites; ++site) {
-      if (root[site] == site) {
+      if (root[site] != site) {
+        root[site] = root[root[site]];  // of a smaller site: its sign is there already
+      } else if (table_.states) {
+        root[site] = -1 - any_state(words_.next(), table_.states);
+      } else {
         if (!left) {
           signs = words_.next();
           left = 32;
@@ -103,18 +105,20 @@ class Chain {
         root[site] = -1 - static_cast<int32_t>(signs & 1);
         signs >>= 1;
         --left;
-      } else {
-        root[site] = root[root[site]];  // of a smaller site: its sign is there already
       }
-      if (root[site] == -2) {
-        spins_[site] = static_cast<int8_t>(-spins_[site]);
-        ++turned;
-      }
+      const int value = -1 - root[site], old = spins_[site], now = table_.states ? value : value ? -old : old;
+      turned += now != old;
+      spins_[site] = static_cast<int8_t>(now);
     }
     return turned;
   }
 
  private:
+  int8_t other(int state) {
+    const int step = 1 + any_state(words_.next(), table_.states - 1);
+    return static_cast<int8_t>((state + step) % table_.states);
+  }
+
   const ClusterTable& table_;
   Words words_;
   std::vector<int8_t> spins_;

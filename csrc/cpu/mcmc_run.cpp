@@ -55,7 +55,7 @@ std::vector<int8_t> start_values(const Schedule& schedule, uint64_t walker, cons
   PhiloxWords words{};
   for (int i = 0; i < num_sites; ++i) {
     if (states && i % 4 == 0) words = walker_words(schedule.seed, walker, kStartWords, i / 4);
-    values[i] = static_cast<int8_t>(states                         ? start_state(words.word[i % 4], states)
+    values[i] = static_cast<int8_t>(states                         ? any_state(words.word[i % 4], states)
                                     : bits[i / 32] >> (i % 32) & 1 ? -1
                                                                    : 1);
   }

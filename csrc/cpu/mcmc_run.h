@@ -57,12 +57,14 @@ Turned run_masked(const MaskedFlips& flips, const std::vector<int64_t>& order, c
 void flip_changes(const MaskedFlips& flips, const std::vector<int64_t>& order, const Alphabet& alphabet,
                   const int8_t* values, int64_t count, int threads, double* changes, const std::function<void()>& poll);
 
-// Ferromagnetic couplings without fields.
+// Ferromagnetic couplings without fields, of spins or of sites with q states.
 struct ClusterTable {
   int num_sites;
+  int states;                 // q, or 0 for spins
   const int32_t* start;       // [N + 1] into neighbour and threshold
   const int32_t* neighbour;   // each bond twice
-  const uint32_t* threshold;  // a bond between equal spins is set iff word < threshold = (1 - exp(-2 beta J)) 2^32
+  const uint32_t* threshold;  // a bond between equal spins is set iff word < threshold = (1 - exp(-2 beta J)) 2^32,
+                              // one between equal states with beta J in place of 2 beta J
 };
 
 struct Clusters {

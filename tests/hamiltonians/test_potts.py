@@ -159,7 +159,6 @@ def test_bad_configurations_and_misuse(tmp_path):
         Potts.on(np.zeros((3, 3)))
     for use in (
         lambda: vf.exact.enumerate(ham, 1.0),
-        lambda: vf.mcmc.run(ham, 1.0),
         lambda: vf.networks.ExactH2(ham, 1.0),
         lambda: vf.networks.Dense(4, prior="star", ham=ham, beta=1.0),
         lambda: vf.hamiltonians.save(ham, tmp_path / "potts.txt"),

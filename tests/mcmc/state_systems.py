@@ -19,6 +19,7 @@ POTTS = {
     "cubic": (Potts.on(IsingCubic(shape=(2, 2, 2)), q=2), 0.3),
     "two directions": (Potts(shape=(3, 2), q=3, coupling=[1.0, 0.3]), 0.7),
     "one site": (Potts(shape=(1,), q=5, field=[0.5, 0.0, 1.0, -0.2, 0.3]), 1.1),
+    "the same field everywhere": (Potts(shape=(2, 3), q=3, field=[0.7, 0.7, 0.7]), 0.6),
     "free": (Potts.on(Pairwise(np.zeros((4, 4))), q=3), 1.0),
     "ten states": (Potts(shape=(3,), q=10, boundary="open"), 1.2),
     "127 states": (Potts(shape=(2,), q=127, boundary="open"), 3.0),

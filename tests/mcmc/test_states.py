@@ -8,11 +8,17 @@ from tests.mcmc.state_systems import LARGE, ORDER, POTTS, SMALL, exact_samples, 
 from vanfast import _cpu
 from vanfast.exact import enumerate_states, q_states
 from vanfast.hamiltonians import IsingSquare, Neural, Potts
-from vanfast.mcmc import choose, geometric_ladder, measure, run, states
+from vanfast.mcmc import choose, geometric_ladder, measure, neural, run, states
 from vanfast.mcmc._words import SITE, start_spins, start_states, walker_words
+from vanfast.mcmc.kernels import refuses
 from vanfast.networks import MADE, CategoricalMADE
 
 ALGORITHMS = ["metropolis", "heat_bath", "tempering"]
+FERROMAGNETS = [name for name, (ham, _) in POTTS.items() if refuses(ham, "wolff", "clusters") is None]
+CASES = [
+    *((name, algorithm) for name in (*POTTS, *SMALL) for algorithm in ALGORITHMS),
+    *((name, algorithm) for name in FERROMAGNETS for algorithm in ("wolff", "swendsen_wang")),
+]
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -45,8 +51,11 @@ def test_larger_networks_against_the_reference(name, algorithm):
     assert fast.acceptance > 0.05
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("name", [*POTTS, *SMALL])
+def test_the_ferromagnets_are_many():
+    assert set(FERROMAGNETS) == set(POTTS) - {"open with a field", "antiferromagnet", "glass", "one site"}
+
+
+@pytest.mark.parametrize(("name", "algorithm"), CASES)
 def test_a_sweep_keeps_the_distribution(name, algorithm):
     """One sweep from exact samples; of tempering, whose other replicas start elsewhere, after many."""
     ham, beta = system(name)
@@ -58,11 +67,11 @@ def test_a_sweep_keeps_the_distribution(name, algorithm):
     if not tempering:
         changed = (got.spins[:, 0] != start).mean()
         assert 0.02 < changed < 0.995
+    if algorithm in ("metropolis", "heat_bath", "swendsen_wang"):
         assert got.acceptance == pytest.approx(changed, abs=1e-12)
 
 
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("name", [*POTTS, *SMALL])
+@pytest.mark.parametrize(("name", "algorithm"), CASES)
 def test_against_sums_over_all_states(name, algorithm):
     """From random states: the distribution, energy, heat capacity and marginals."""
     ham, beta = system(name)
@@ -85,7 +94,7 @@ def test_the_tests_see_small_mistakes():
     assert g_test(exact_samples(ham, beta, 40_000, seed=1), ham.q, probabilities(ham, beta)) > 1e-3
 
 
-CASES = {
+CONTRACT = {
     "potts": POTTS["open with a field"][0],
     "glass": Potts.on(vf.hamiltonians.EdwardsAnderson((4, 3), disorder="gaussian", seed=1), q=5),
     "network": Neural(strong(LARGE["17 sites"]())),
@@ -94,9 +103,9 @@ CASES = {
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CONTRACT)
 def test_a_chain_depends_on_its_index_alone(case, algorithm):
-    ham = CASES[case]
+    ham = CONTRACT[case]
     options = {"sweeps": 6, "thin": 2, "burn_in": 3, "seed": 2**63 + 8, "algorithm": algorithm}
     options |= {"betas": [0.2, 0.5, 0.7, 0.8, 0.9]} if algorithm == "tempering" else {}
     whole = run(ham, 0.9, chains=75, first=2**32 - 40, threads=1, **options)
@@ -115,15 +124,28 @@ def test_a_chain_depends_on_its_index_alone(case, algorithm):
 
 
 @pytest.mark.parametrize("algorithm", ["metropolis", "heat_bath"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", CONTRACT)
 def test_a_run_can_go_on(case, algorithm):
     """From its states alone: roundings do not pile up in a network's sums."""
-    ham = CASES[case]
+    ham = CONTRACT[case]
     whole = run(ham, 0.6, chains=40, sweeps=20, burn_in=0, algorithm=algorithm, seed=1)
     rest = run(
         ham, 0.6, chains=40, sweeps=12, burn_in=0, algorithm=algorithm, seed=1, start=whole.spins[:, 7], first_sweep=8
     )
     assert np.array_equal(rest.spins, whole.spins[:, 8:])
+
+
+@pytest.mark.parametrize("algorithm", ["wolff", "swendsen_wang"])
+def test_clusters_depend_on_the_index_alone(algorithm):
+    ham = Potts(shape=(5, 4), q=4)
+    options = {"sweeps": 6, "burn_in": 5, "thin": 2, "seed": 8, "algorithm": algorithm}
+    whole = run(ham, 1.0, chains=75, threads=1, **options)
+    assert (whole.kernel, set(np.unique(whole.spins))) == ("clusters", {0, 1, 2, 3})
+    for chains, first, threads in ((1, 0, 1), (5, 31, 2), (37, 38, 3)):
+        part = run(ham, 1.0, chains=chains, first=first, threads=threads, **options)
+        assert np.array_equal(part.spins, whole.spins[first : first + chains])
+    for isa in _cpu.isas():
+        assert np.array_equal(run(ham, 1.0, chains=75, isa=isa, **options).spins, whole.spins)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -201,6 +223,17 @@ def test_a_hamiltonian_of_ones_own():
         assert g_test(got.spins, 3, p / p.sum()) > 1e-4
 
 
+@pytest.mark.parametrize("algorithm", [None, "heat_bath", "wolff"])
+def test_networks_as_proposals(algorithm):
+    """Of an untrained network, which is wrong on purpose, alone and with sweeps between."""
+    ham, beta = POTTS["square 2x3"]
+    sampler = vf.Sampler(CategoricalMADE(6, 3, (8,), seed=1), ham, threads=1)
+    chain, options = (neural.mixed, {"algorithm": algorithm}) if algorithm else (neural.independence, {})
+    got = chain(sampler, beta, chains=2000, steps=1, burn_in=30 if algorithm else 200, seed=1, **options)
+    assert got.q == 3
+    assert g_test(got.spins, 3, probabilities(ham, beta)) > 1e-4
+
+
 def test_extreme_temperatures():
     ham = Potts(4, q=5)
     for algorithm in ("metropolis", "heat_bath"):
@@ -214,7 +247,7 @@ def test_extreme_temperatures():
 
 
 def test_ladders():
-    for ham, beta in ((Potts(8, q=3), 1.0), (Potts(3, q=10), 0.01), (CASES["network"], 2.0)):
+    for ham, beta in ((Potts(8, q=3), 1.0), (Potts(3, q=10), 0.01), (CONTRACT["network"], 2.0)):
         ladder = geometric_ladder(ham, beta)
         assert ladder[-1] == beta
         assert ladder == sorted(ladder)
@@ -239,6 +272,17 @@ def test_choice_and_refusals():
     ):
         with pytest.raises(ValueError, match=message):
             run(ham, 0.5, kernel=kernel)
+    for ham, message in (
+        (POTTS["open with a field"][0], "without fields"),
+        (POTTS["glass"][0], "ferromagnetic couplings, the smallest is -"),
+        (net, "Neural has no pair couplings"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            run(ham, 0.5, algorithm="wolff")
+    with pytest.raises(ValueError, match="changes single sites"):
+        run(potts, 0.5, algorithm="swendsen_wang", kernel="potts")
+    with pytest.raises(ValueError, match="does not know metropolis"):
+        run(potts, 0.5, kernel="clusters")
     for start, message in (
         (np.full(9, 3), r"start must hold only the states 0 \.\. 2, found 3"),
         (np.full(9, -1), "start must hold only the states"),

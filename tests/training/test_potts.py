@@ -96,7 +96,10 @@ def test_on_the_command_line(capsys, tmp_path):
             ["exact", "--model", "potts", "--L", "5", "--beta", "1"],
             "2**24 configurations, 25 sites of 3 states",
         ),
-        (["mcmc", *system, "--beta", "1", "-o", str(tmp_path / "m.npz")], "takes spins +-1 only"),
+        (
+            ["mcmc", *system, "--beta", "1", "--kernel", "sparse", "-o", str(tmp_path / "m.npz")],
+            "its sites have q = 3 states",
+        ),
     ):
         more = [] if words[0] != "train" else ["-o", str(tmp_path / "none")]
         assert main([*words, *more]) == 2

@@ -144,6 +144,7 @@ def plane_arrays(ham: PairSystem) -> PlaneArrays | str:
     return PlaneArrays(start, np.repeat(rows.neighbour, times), negative, unit)
 
 
-def bond_thresholds(rows: Neighbours, beta: float) -> np.ndarray:
-    """2^32 times the probability 1 - exp(-2 beta J) that a bond between equal spins is set, uint32 [2 M]."""
-    return np.minimum(-np.expm1(-2 * beta * rows.coupling) * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+def bond_thresholds(rows: Neighbours, cost: float) -> np.ndarray:
+    """2^32 times the probability 1 - exp(-cost J) that a bond between equal sites is set, uint32 [2 M]; cost is 2 beta
+    for spins, beta for states of the Potts model."""
+    return np.minimum(-np.expm1(-cost * rows.coupling) * 2.0**32, 2.0**32 - 1).astype(np.uint32)

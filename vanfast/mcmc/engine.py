@@ -10,19 +10,20 @@ from vanfast import _cpu
 from vanfast.exact import PairSystem
 from vanfast.hamiltonians import Neural, Potts
 from vanfast.mcmc import _tables
-from vanfast.mcmc.incremental import Drawn
+from vanfast.mcmc.incremental import Drawn, states_of
 
 _NONE = np.zeros(0, dtype=np.int64)
 
 
 def run_clusters(
-    ham: PairSystem, beta: float, wolff: bool, per_sweep: int | None, schedule: dict[str, Any]
+    ham: PairSystem | Potts, beta: float, wolff: bool, per_sweep: int | None, schedule: dict[str, Any]
 ) -> tuple[Drawn, np.ndarray | None]:
     """Clusters, and how many made a sweep of Wolff's, int64 [chains]; what is counted are shares of spins that turn."""
     rows = _tables.neighbours(ham)
-    limits = _tables.bond_thresholds(rows, beta)
+    q = states_of(ham) or 0
+    limits = _tables.bond_thresholds(rows, beta if q else 2 * beta)
     spins, built, turned, found = _cpu.mcmc_clusters(
-        rows.start, rows.neighbour, limits, wolff, per_sweep or 0, schedule
+        rows.start, rows.neighbour, limits, q, wolff, per_sweep or 0, schedule
     )
     drawn = Drawn(spins, built, np.array([turned / ham.num_sites]), _NONE)
     return drawn, np.array(found, dtype=np.int64) if wolff else None

@@ -3,7 +3,7 @@
     planes       multi-spin coding: no fields, couplings of one strength, at most 15 bonds a site
     sparse       cached local fields, lists of neighbours
     dense        cached local fields, a matrix
-    clusters     Wolff and Swendsen-Wang: ferromagnetic couplings, no fields
+    clusters     Wolff and Swendsen-Wang: ferromagnetic couplings of spins or Potts models, no fields
     potts        Potts models: sites of q states, lists of neighbours
     masked       -T0 ln p of a float32 stack of masked linear layers (MADE, Dense, CategoricalMADE) without a prior
     incremental  any Hamiltonian with `incremental(spins)`, in Python; for pairwise ones and Potts the slow reference
@@ -46,14 +46,15 @@ def refuses(ham: Any, algorithm: str, kernel: str, backend: str = "cpu") -> str 
         if not is_potts(ham):
             return f"{type(ham).__name__} is not a Potts model"
         return "it changes single sites" if cluster else None
-    if is_potts(ham):
+    if is_potts(ham) and kernel != "clusters":
         return f"its sites have q = {ham.q} states"
-    if not is_pairwise(ham):
+    if not (is_pairwise(ham) or is_potts(ham)):
         return f"{type(ham).__name__} has no pair couplings"
     if cluster != (kernel == "clusters"):
         return f"it does not know {algorithm}"
     if kernel == "clusters":
-        if ham.fields.any():
+        fields = ham.state_fields - ham.state_fields[0] if is_potts(ham) else ham.fields
+        if fields.any():
             return "cluster updates need a system without fields"
         if (ham.couplings < 0).any():
             return f"cluster updates need ferromagnetic couplings, the smallest is {ham.couplings.min():g}"

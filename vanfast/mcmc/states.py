@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from vanfast.mcmc._tables import TRIES
+from vanfast.mcmc._tables import TRIES, neighbours
 from vanfast.random import draw_states
 
 
@@ -52,17 +52,13 @@ class PottsIncremental:
     """The energy of a site's bonds to its neighbours, -sum_j J_ij [k = s_j] - h_k, summed at every visit."""
 
     def __init__(self, ham: Any, spins: np.ndarray) -> None:
-        self._bonds: list[tuple[np.ndarray, np.ndarray]] = []
-        for site in range(ham.num_sites):
-            i, j = ham.edges.T
-            here = (i == site) | (j == site)
-            self._bonds.append((np.where(i == site, j, i)[here], ham.couplings[here]))
-        self._fields, self.spins, self.energy = ham.state_fields, spins.copy(), ham.energy(spins)
+        self._rows, self._fields = neighbours(ham), ham.state_fields
+        self.spins, self.energy = spins.copy(), ham.energy(spins)
 
     def _own(self, site: int, states: np.ndarray) -> np.ndarray:
-        others, couplings = self._bonds[site]
-        agree = self.spins[:, others] == states[:, None]
-        own: np.ndarray = -(agree @ couplings) - self._fields[states]
+        bonds = slice(self._rows.start[site], self._rows.start[site + 1])
+        agree = self.spins[:, self._rows.neighbour[bonds]] == states[:, None]
+        own: np.ndarray = -(agree @ self._rows.coupling[bonds]) - self._fields[states]
         return own
 
     def cost(self, site: int, states: np.ndarray) -> np.ndarray:
