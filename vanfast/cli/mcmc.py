@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vanfast import store
+from vanfast.cli.neural import add_neural_options, neural_of
 from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import integer, positive, seed
 from vanfast.cli.signals import sigterm_like_ctrl_c
-from vanfast.cli.systems import add_system_options, lattice_of, names_a_model, system_of
+from vanfast.cli.systems import add_system_options, names_a_model, system_of
 from vanfast.mcmc.kernels import ALGORITHMS, KERNELS, choose
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ _TILE = 512  # chains that multi-spin coding treats together
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_system_options(parser)
-    neural = parser.add_argument_group("a network as the system")
-    neural.add_argument(
-        "--neural", metavar="RUN", help="directory of vanfast fit: the system is -T0 ln p of its network"
-    )
-    neural.add_argument("--T0", type=positive, metavar="T", help="temperature of the configurations that it learnt")
+    add_neural_options(parser)
     group = parser.add_argument_group("Markov chains")
     group.add_argument("--beta", type=positive, required=True, metavar="B", help="inverse temperature")
     group.add_argument("--algorithm", choices=ALGORITHMS, default="metropolis", help="default metropolis")
@@ -149,20 +146,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _systems(arguments: argparse.Namespace) -> tuple[Hamiltonian, Hamiltonian | None]:
     """The system that the chains run on, and the one named beside a network, whose energies of the draws are told."""
-    if arguments.neural is None:
-        if arguments.T0 is not None:
-            raise ValueError("--T0 belongs to --neural RUN")
-        return system_of(arguments), None
-    from vanfast.hamiltonians import Neural
-    from vanfast.training import load_fit
-
-    if arguments.T0 is None:
-        raise ValueError("--neural needs --T0, the temperature of the configurations that its network learnt")
-    true = system_of(arguments) if names_a_model(arguments) else None
-    net = load_fit(arguments.neural).net
-    shape = lattice_of(arguments) if true is None else true.shape
-    ham = Neural(net, arguments.T0, shape)
-    return ham, true
+    true = system_of(arguments) if arguments.neural is None or names_a_model(arguments) else None
+    neural = neural_of(arguments, true)
+    if neural is None:
+        assert true is not None
+        return true, None
+    return neural, true
 
 
 def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> store.SampleWriter:
