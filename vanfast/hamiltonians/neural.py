@@ -118,9 +118,9 @@ class Neural(Hamiltonian):
             raise ValueError(f"threads must be at least 1 or None, not {threads}")
         return as_spins(spins, self.num_sites)
 
-    def incremental(self, spins: np.ndarray) -> NeuralIncremental:
+    def incremental(self, spins: np.ndarray, threads: int | None = None) -> NeuralIncremental:
         """Walkers that start at spins int8 [B, N], for `vanfast.mcmc.incremental`."""
-        return NeuralIncremental(self, spins)
+        return NeuralIncremental(self, spins, threads)
 
     @property
     def is_z2_symmetric(self) -> bool:
@@ -192,9 +192,9 @@ class NeuralIncremental:
         energy: float64 [B], their energies.
     """
 
-    def __init__(self, ham: Neural, spins: np.ndarray) -> None:
-        self._ham, self.spins = ham, spins.copy()
-        self.energy = ham.energy(self.spins)
+    def __init__(self, ham: Neural, spins: np.ndarray, threads: int | None = None) -> None:
+        self._ham, self._threads, self.spins = ham, threads, spins.copy()
+        self.energy = ham.energy(self.spins, threads)
         self._tried: tuple[int, np.ndarray] | None = None  # a site, and the energies with its spin turned
 
     def difference(self, site: int) -> np.ndarray:
@@ -211,5 +211,5 @@ class NeuralIncremental:
         if self._tried is None or self._tried[0] != site:
             turned = self.spins.copy()
             turned[:, site] *= -1
-            self._tried = site, self._ham.energy(turned)
+            self._tried = site, self._ham.energy(turned, self._threads)
         return self._tried[1]

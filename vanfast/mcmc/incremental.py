@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vanfast.exact import PairSystem
+from vanfast.hamiltonians import Neural
 from vanfast.mcmc._tables import TRIES, neighbours
 from vanfast.mcmc._words import SITE, SWAP, start_spins, uniforms, walker_words
 
@@ -109,12 +110,18 @@ def run_incremental(
     sweep: int,
     start: np.ndarray | None,
     progress: Callable[[int], None] | None,
+    threads: int | None = None,
 ) -> Drawn:
-    """Metropolis, heat bath or tempering by batched differences, with the random words of the C++ kernels."""
+    """Metropolis, heat bath or tempering by batched differences, with the random words of the C++ kernels; threads
+    evaluate a network."""
     N, R = ham.num_sites, len(betas)
     walkers = np.arange(chains * R, dtype=np.uint64) + np.uint64(first * R % 2**64)
     spins = start_spins(seed, walkers, N) if start is None else np.repeat(start, R, axis=0)
-    state: Incremental = ham.incremental(spins) if hasattr(ham, "incremental") else PairIncremental(ham, spins)
+    state: Incremental
+    if hasattr(ham, "incremental"):
+        state = ham.incremental(spins, threads) if isinstance(ham, Neural) else ham.incremental(spins)
+    else:
+        state = PairIncremental(ham, spins)
     free = _free_sites(ham)
     slot = np.tile(np.arange(R), (chains, 1))  # which beta a replica has
     ladder = np.asarray(betas)
