@@ -91,7 +91,7 @@ def check_batches(backend: str, name: str, device: torch.device, count: int = 35
     assert int((~same).sum()) <= 1
     assert (ours.log_q - expected.log_q)[same].abs().max() < 1e-5
     assert torch.allclose(ours.energy, ham.energy(ours.spins), rtol=1e-12, atol=1e-12)
-    cuts = [0, 3, count // 2 + 3, count]
+    cuts = [0, count // 2 + 3, count]
     pieces = [sampler.sample(b - a, seed=SEED, first=2**33 + 5 + a) for a, b in itertools.pairwise(cuts)]
     for field in ("spins", "log_q", "energy"):
         assert torch.equal(torch.cat([getattr(piece, field) for piece in pieces]), getattr(batch, field)), field
@@ -124,10 +124,11 @@ def check_gradient(backend: str, name: str, device: torch.device) -> None:
 
 
 def check_training(backend: str, name: str, device: torch.device) -> None:
-    """Three steps on the device give what three steps on the CPU give."""
+    """Steps on the device give what steps on the CPU give: three, two where kernels are interpreted or emulated."""
     ours, theirs = network(name, device), network(name, torch.device("cpu"))
     ham = system(ours)
-    options = {"beta": 0.4, "steps": 3, "batch": 20, "seed": 3, "learning_rate": 0.01, "progress": False}
+    steps = 3 if device.type == "cuda" else 2
+    options = {"beta": 0.4, "steps": steps, "batch": 20, "seed": 3, "learning_rate": 0.01, "progress": False}
     run = vf.train(ours, ham, backend=backend, **options)
     expected = vf.train(theirs, ham, backend="cpu", **options)
     for a, b in zip(run.history, expected.history, strict=True):

@@ -1,18 +1,12 @@
 """The command line in a process of its own, which is told to stop when it has come far enough."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 
 PATIENCE = 60  # seconds
-
-
-def hear_ctrl_c() -> None:
-    """A shell that starts the tests in the background has SIGINT ignored, and processes inherit that."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def stopped(words: Sequence[object], far_enough: Callable[[], bool], signum: int, pause: float = 0.0) -> str:
@@ -24,7 +18,6 @@ def stopped(words: Sequence[object], far_enough: Callable[[], bool], signum: int
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        preexec_fn=hear_ctrl_c,
     )
     try:
         deadline = time.monotonic() + PATIENCE

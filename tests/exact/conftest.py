@@ -5,15 +5,13 @@ import pytest
 
 
 class Sums:
-    """Boltzmann averages of a Hamiltonian by its dense couplings; site i of state k is +1 where bit i of k is set."""
+    """Boltzmann averages of a Hamiltonian by its dense couplings, or by the energies of all states where these are
+    given; site i of state k is +1 where bit i of k is set."""
 
-    def __init__(self, ham, beta):
+    def __init__(self, ham, beta, energies=None):
         sites = ham.num_sites
         self.states = 2.0 * (np.arange(2**sites)[:, None] >> np.arange(sites) & 1) - 1
-        couplings = np.zeros((sites, sites))
-        for (i, j), coupling in zip(ham.edges, ham.couplings, strict=True):
-            couplings[i, j] += coupling
-        self.energies = -np.einsum("bi,bi->b", self.states @ couplings, self.states) - self.states @ ham.fields
+        self.energies = self._by_couplings(ham) if energies is None else energies
         exponent = -beta * self.energies
         top = exponent.max()
         self.log_z = top + np.log(np.exp(exponent - top).sum())
@@ -25,6 +23,13 @@ class Sums:
         self.free_energy = -self.log_z / beta
         self.magnetization = p @ self.states
         self.correlation = self.states.T @ (self.states * p[:, None])
+
+    def _by_couplings(self, ham):
+        sites = ham.num_sites
+        couplings = np.zeros((sites, sites))
+        for (i, j), coupling in zip(ham.edges, ham.couplings, strict=True):
+            couplings[i, j] += coupling
+        return -np.einsum("bi,bi->b", self.states @ couplings, self.states) - self.states @ ham.fields
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_it_has_no_pairs(name):
 
 def test_what_needs_pairs_refuses_it(tmp_path):
     ham = Neural(vf.networks.MADE(4, seed=1))
-    for what in (lambda: vf.exact.enumerate(ham, 1.0), lambda: vf.exact.tap(ham, 1.0), ham.to_dense):
+    for what in (lambda: vf.exact.tap(ham, 1.0), lambda: vf.exact.transfer_matrix(ham, 1.0), ham.to_dense):
         with pytest.raises(AttributeError, match="not made of pairs"):
             what()
     with pytest.raises(TypeError, match="ham must be made of pairs to be written, got Neural"):

@@ -5,7 +5,7 @@ import pytest
 
 import vanfast as vf
 from vanfast.hamiltonians import CurieWeiss, EdwardsAnderson, Hopfield, IsingCubic, IsingSquare, SherringtonKirkpatrick
-from vanfast.mcmc import ALGORITHMS, measure, run
+from vanfast.mcmc import ALGORITHMS, measure, measure_series, run
 
 
 def deviations(found, exact):
@@ -66,25 +66,33 @@ def test_against_enumeration(ham, beta):
         assert np.abs(deviations(found, wanted)).max() < 4, algorithm
 
 
-@pytest.mark.parametrize(("chains", "draws"), [(40, 150), (2, 3000)])
-def test_error_bars_cover(chains, draws):
-    """z^2 over 300 repeated runs, by chains and by blocks."""
+@pytest.mark.parametrize(("chains", "draws", "repeats"), [(60, 100, 300), (2, 1000, 2000)])
+def test_error_bars_cover(chains, draws, repeats):
+    """Errors against the spread of repeated runs, and distances from exact values in errors; by chains and by blocks.
+
+    Blocks of ten autocorrelation times without the correction give squares of errors that are 0.93 of the spread, and
+    squared distances of 1.1.
+    """
     ham, beta = IsingSquare(L=4), 0.4
-    exact = vf.exact.enumerate(ham, beta)
-    m = vf.exact.states(16).mean(1)
-    size = np.exp(vf.exact.enumerate(ham, beta, log_prob=True).log_prob) @ np.abs(m)
-    wanted = {"energy": exact.energy, "heat_capacity": exact.heat_capacity, "abs_magnetization": size}
-    repeats = 300
+    exact = vf.exact.enumerate(ham, beta, log_prob=True)
+    size = np.exp(exact.log_prob) @ np.abs(vf.exact.states(16).mean(1))
+    wanted = np.array([exact.energy, exact.heat_capacity, size])
     got = run(ham, beta, chains=chains * repeats, sweeps=draws, burn_in=100, algorithm="heat_bath", seed=8)
     m = got.spins.sum(2, dtype=int) / 16
-    z = []
+    found = []
     for k in range(repeats):
         rows = slice(k * chains, (k + 1) * chains)
-        z.append(deviations(vf.mcmc.measure_series(got.energy[rows], m[rows], beta, 16), wanted))
-    squares = (np.array(z) ** 2).mean(0)
-    assert (squares > 0.76).all()  # 1 +- 0.08, and blocks are not quite independent
-    assert (squares < 1.32).all()
-    assert (np.abs(np.mean(z, axis=0)) < 0.23).all()
+        one = measure_series(got.energy[rows], m[rows], beta, 16)
+        found.append([one.energy, one.heat_capacity, one.abs_magnetization])
+    value, error = np.moveaxis(np.array(found), 2, 0)
+    spread = value.var(0, ddof=1)
+    squares = (error**2).mean(0) / spread, ((value - wanted) ** 2 / error**2).mean(0)
+    slack = 4 * np.sqrt(2 / repeats)
+    np.testing.assert_allclose(squares, 1, atol=slack)
+    if chains == 2:
+        assert squares[0].min() > 0.96
+        assert squares[1].max() < 1.07
+    assert (np.abs((value - wanted).mean(0)) < 4 * np.sqrt(spread / repeats)).all()
 
 
 def test_tempering_crosses_what_single_spins_do_not():

@@ -196,3 +196,20 @@ def test_a_run_is_stopped_and_tells_its_progress():
     with pytest.raises(RuntimeError, match="enough"):
         run(ham, 1.0, chains=2, sweeps=10**7, burn_in=0, thin=10**7, progress=stop)
     assert 0 <= shares[0] <= shares[1] < 1
+
+
+@pytest.mark.parametrize("threads", [1, 3, None])
+def test_threads_reach_whole_evaluations(threads, monkeypatch):
+    used, energy = [], Neural.energy
+
+    def spy(ham, spins, threads=None):
+        used.append(threads)
+        return energy(ham, spins, threads)
+
+    monkeypatch.setattr(Neural, "energy", spy)
+    ham = Neural(PixelCNN((2, 3), 2, 3, 1, seed=1))
+    got = run(ham, 0.7, chains=40, sweeps=3, burn_in=1, seed=2, threads=threads)
+    assert len(used) > 4 * 6
+    assert set(used) == {threads}
+    monkeypatch.undo()
+    assert np.array_equal(run(ham, 0.7, chains=40, sweeps=3, burn_in=1, seed=2).spins, got.spins)

@@ -1,4 +1,4 @@
-"""`vanfast mcmc --neural`: chains of a fitted network's Hamiltonian."""
+"""`vanfast mcmc --neural` and `vanfast exact --neural`: chains of a fitted network's Hamiltonian, and sums over it."""
 
 import json
 
@@ -52,6 +52,47 @@ def test_a_lattice_without_a_system(fitted, capsys):
     told = json.loads(capsys.readouterr().out)
     assert "true_energy_per_site" not in told
     assert told["betas"][-1] == 0.5
+
+
+def test_exact_values_of_a_fit(fitted, capsys):
+    assert main(["exact", "--neural", fitted, "--T0", "2.5", "--L", "3", "--beta", "0.4", "0.7", "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["results"]
+    ham = vf.hamiltonians.Neural(vf.training.load_fit(fitted).net, 2.5, shape=(3, 3))
+    assert [one["method"] for one in told] == ["enumeration", "enumeration"]
+    assert told[0]["log_z"] == pytest.approx(0, abs=1e-6)
+    assert told[1] == {"method": "enumeration"} | vf.exact.enumerate(ham, 0.7).to_json()
+    assert main(["exact", "--neural", fitted, "--T0", "2.5", "--beta", "0.4"]) == 0
+    assert "-2.5 ln p of MADE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--neural", "RUN"], "--neural needs --T0"),
+        (["--T0", "2.5", *SQUARE], "--T0 belongs to --neural"),
+        (["--neural", "RUN", "--T0", "2.5", *SQUARE], "--neural is a system itself"),
+        (["--neural", "RUN", "--T0", "2.5", "--N", "9"], "--N needs --model"),
+        (["--neural", "RUN", "--T0", "2.5", "--method", "tap"], "--method tap is for systems of pairs"),
+        (["--neural", "RUN", "--T0", "2.5", "--method", "kaufman"], "--method kaufman is for systems of pairs"),
+    ],
+)
+def test_exact_complaints(fitted, capsys, words, message):
+    given = [fitted if word == "RUN" else word for word in words]
+    assert main(["exact", "--beta", "0.4", *given]) == 2
+    err = capsys.readouterr().err
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_no_exact_method_for_many_sites(tmp_path, capsys):
+    data = tmp_path / "data.npy"
+    np.save(data, np.random.default_rng(0).choice(np.array([-1, 1], np.int8), (50, 25)))
+    assert main(["fit", str(data), "--hidden", "3", "--epochs", "1", "--out", str(tmp_path / "run"), "--quiet"]) == 0
+    assert main(["exact", "--neural", str(tmp_path / "run"), "--T0", "1", "--beta", "1"]) == 2
+    err = capsys.readouterr().err
+    assert err == (
+        "vanfast exact: no exact method for this system (enumeration takes at most 24 sites, this Hamiltonian has 25)\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,6 @@ def test_counts(k, N, beta):
     assert learnt.num_active_parameters() == net.num_active_parameters() + N * (N - 1) // 2
 
 
-@pytest.mark.slow
 def test_published_counts():
     counts = {100: (29900, 49700, 69500), 200: (119800, 199400, 279000)}
     for N, of_k in counts.items():

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from vanfast.hamiltonians import CurieWeiss, EdwardsAnderson, IsingSquare, IsingTriangular, SherringtonKirkpatrick
+from vanfast.hamiltonians import (
+    CurieWeiss,
+    EdwardsAnderson,
+    IsingSquare,
+    IsingTriangular,
+    Neural,
+    SherringtonKirkpatrick,
+)
+from vanfast.networks import MADE
 from vanfast.training.known import known_json, known_values, quick_method
 
 
@@ -23,6 +31,8 @@ from vanfast.training.known import known_json, known_values, quick_method
         (CurieWeiss(1000), "curie-weiss"),
         (SherringtonKirkpatrick(20), "enumeration"),
         (SherringtonKirkpatrick(21), None),
+        (Neural(MADE(14, seed=1)), "enumeration"),
+        (Neural(MADE(15, seed=1)), None),
     ],
 )
 def test_method(ham, method):

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from vanfast import exact
+from vanfast.cli.neural import add_neural_options, neural_of
 from vanfast.cli.output import print_json, print_table
 from vanfast.cli.parser import positive
-from vanfast.cli.systems import add_system_options, system_of
+from vanfast.cli.systems import add_system_options, names_a_model, system_of
+from vanfast.exact.enumeration import MAX_SITES
 from vanfast.hamiltonians import Hamiltonian
 
 _EXACT = ("kaufman", "curie-weiss", "hopfield", "enumeration", "transfer-matrix")
@@ -30,6 +32,7 @@ _COLUMNS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_system_options(parser)
+    add_neural_options(parser)
     parser.add_argument(
         "--beta",
         type=positive,
@@ -54,7 +57,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    ham = system_of(arguments)
+    if arguments.neural is not None and names_a_model(arguments):
+        raise ValueError("--neural is a system itself: give it without --model and --couplings")
+    ham = neural_of(arguments) or system_of(arguments)
     results = [values_of(ham, beta, method) for beta in arguments.beta for method in arguments.method or ["auto"]]
     for result in results:
         if result.get("converged") is False:
@@ -80,19 +85,20 @@ def run(arguments: argparse.Namespace) -> int:
 
 def values_of(ham: Hamiltonian, beta: float, method: str) -> dict[str, Any]:
     """JSON values by a method; "auto" takes the quickest exact one. ValueError when the method does not fit."""
+    if not ham.is_pairwise and method not in ("auto", "enumeration"):
+        raise ValueError(f"--method {method} is for systems of pairs; {ham.describe()} takes enumeration")
     if method in _APPROXIMATE:
         return {"method": method, **_APPROXIMATE[method](ham, beta).to_json()}
     from vanfast.training.known import known_values, quick_method
 
     if method == "auto":
-        small = ham.num_sites <= 24 or ham.q is not None  # the transfer matrix is for spins
-        method = quick_method(ham) or ("enumeration" if small else "transfer-matrix")
+        listed = ham.num_sites <= MAX_SITES or not ham.is_pairwise or ham.q is not None  # no transfer matrix for these
+        method = quick_method(ham) or ("enumeration" if listed else "transfer-matrix")
         try:
             values = known_values(ham, beta, method)
         except ValueError as error:
-            raise ValueError(
-                f"no exact method for this system ({error}); --method nmf, tap or bethe approximate"
-            ) from None
+            hint = "; --method nmf, tap or bethe approximate" if ham.is_pairwise else ""
+            raise ValueError(f"no exact method for this system ({error}){hint}") from None
     else:
         values = known_values(ham, beta, method)
     assert values is not None

@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vanfast.cli.nets import add_network_options, names_a_network, network_of
-from vanfast.cli.optimizing import add_clipping_option, add_optimizer_options, add_run_options, add_seed_option
+from vanfast.cli.optimizing import (
+    OPTIMIZER,
+    Settings,
+    add_optimizer_options,
+    add_run_options,
+    run_settings,
+    run_to_resume,
+    settings_of,
+)
 from vanfast.cli.output import print_json, print_table
 from vanfast.cli.parser import integer, levels, positive
 from vanfast.cli.placing import place
@@ -21,19 +29,12 @@ if TYPE_CHECKING:
     from vanfast.networks import Network
     from vanfast.training import FitRun, Samples
 
-# option -> (argument of vanfast.fit, its default)
-_SETTINGS: dict[str, tuple[str, Any]] = {
+_SETTINGS: Settings = OPTIMIZER | {
     "epochs": ("epochs", 100),
     "batch": ("batch", 500),
-    "seed": ("seed", 0),
     "validation": ("validation", 0.1),
     "patience": ("patience", 10),
-    "learning_rate": ("learning_rate", 1e-3),
-    "adam": ("betas", [0.9, 0.99]),
     "clip_norm": ("clip_norm", None),
-    "micro_batch": ("micro_batch", None),
-    "schedule": ("schedule", "constant"),
-    "precision": ("precision", "fp32"),
 }
 
 
@@ -67,30 +68,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="E",
         help="epochs without a lower validation loss after which it stops, 0 for never (default 10)",
     )
-    add_seed_option(group, "the order of the data")
-    add_clipping_option(group, "0")
-    add_optimizer_options(group, "the network's products")
+    add_optimizer_options(group, seed_of="the order of the data", precision_of="the network's products", default_norm=0)
     add_run_options(parser, checkpoint_every=1000)
 
 
 def run(arguments: argparse.Namespace) -> int:
     from vanfast.training import Moments, fit, load_data, load_fit
-    from vanfast.training.likelihood.run import EpochRecord
-    from vanfast.training.run import RunFolder
 
-    settings = {name: default for name, default in _SETTINGS.values()}
+    stored = run_to_resume(arguments, load_fit)
+    settings = settings_of(arguments, _SETTINGS, None if stored is None else stored.settings.to_json())
+    if settings["validation"] is None:
+        raise ValueError("the stored run had a file of validation data: give it again, --validation FILE")
     net: Network | None = None
-    if arguments.resume and RunFolder(arguments.out, EpochRecord).holds_a_run():
-        stored = load_fit(arguments.out)
-        kept = stored.settings.to_json()
-        settings = {name: kept["adam_betas" if name == "betas" else name] for name, _ in _SETTINGS.values()}
-        if settings["validation"] is None and arguments.validation is None:
-            raise ValueError("the stored run had a file of validation data: give it again, --validation FILE")
-        if not names_a_network(arguments) and not names_a_system(arguments, stored.net.q):
-            net = stored.net
-    for option, (name, _) in _SETTINGS.items():
-        if getattr(arguments, option) is not None:
-            settings[name] = getattr(arguments, option)
+    if stored is not None and not names_a_network(arguments) and not names_a_system(arguments, stored.net.q):
+        net = stored.net
     q = arguments.q if net is None else net.q
     if net is None and arguments.model == "potts":
         q = system_of(arguments).q
@@ -102,21 +93,10 @@ def run(arguments: argparse.Namespace) -> int:
     if isinstance(settings["validation"], str):
         settings["validation"] = load_data(settings["validation"], q, arguments.levels)
     settings["patience"] = settings["patience"] or None
-    settings["clip_norm"] = settings["clip_norm"] or None
     if net is None:
         net = _network(arguments, data, settings["seed"])
     begin = time.perf_counter()
-    result = fit(
-        place(net, arguments),
-        data,
-        **settings,
-        backend=arguments.backend,
-        threads=arguments.threads,
-        out=arguments.out,
-        checkpoint_every=arguments.checkpoint_every,
-        resume=arguments.resume,
-        progress=False if arguments.quiet else None,
-    )
+    result = fit(place(net, arguments), data, **settings, **run_settings(arguments))
     _report(result, time.perf_counter() - begin, arguments)
     return 0
 

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vanfast import store
+from vanfast.cli.neural import add_neural_options, neural_of, sites_of
 from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import integer, levels, positive, seed
 from vanfast.cli.signals import sigterm_like_ctrl_c
-from vanfast.cli.systems import add_system_options, lattice_of, names_a_model, system_of
+from vanfast.cli.systems import add_system_options, names_a_model, system_of
 from vanfast.mcmc.kernels import ALGORITHMS, BACKENDS, KERNELS, choose
 
 if TYPE_CHECKING:
@@ -30,11 +31,7 @@ _TILE = 512  # chains that multi-spin coding treats together
 
 def configure(parser: argparse.ArgumentParser) -> None:
     add_system_options(parser)
-    neural = parser.add_argument_group("a network as the system")
-    neural.add_argument(
-        "--neural", metavar="RUN", help="directory of vanfast fit: the system is -T0 ln p of its network"
-    )
-    neural.add_argument("--T0", type=positive, metavar="T", help="temperature of the configurations that it learnt")
+    add_neural_options(parser)
     group = parser.add_argument_group("Markov chains")
     group.add_argument("--beta", type=positive, required=True, metavar="B", help="inverse temperature")
     group.add_argument("--algorithm", choices=ALGORITHMS, default="metropolis", help="default metropolis")
@@ -139,7 +136,7 @@ def run(arguments: argparse.Namespace) -> int:
     ham, true = _systems(arguments)
     if arguments.levels is not None and len(arguments.levels) != ham.q:
         given = len(arguments.levels)
-        raise ValueError(f"--levels takes a number for each state, got {given} for sites that hold {_sites(ham.q)}")
+        raise ValueError(f"--levels takes a number for each state, got {given} for sites that hold {sites_of(ham.q)}")
     kernel = choose(ham, arguments.algorithm, arguments.kernel, arguments.backend)
     pieces = Pieces(ham, arguments, true)
     writer = _writer(ham, kernel, arguments) if arguments.out else nullcontext()
@@ -157,26 +154,12 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _systems(arguments: argparse.Namespace) -> tuple[Hamiltonian, Hamiltonian | None]:
     """The system that the chains run on, and the one named beside a network, whose energies of the draws are told."""
-    if arguments.neural is None:
-        if arguments.T0 is not None:
-            raise ValueError("--T0 belongs to --neural RUN")
-        return system_of(arguments), None
-    from vanfast.hamiltonians import Neural
-    from vanfast.training import load_fit
-
-    if arguments.T0 is None:
-        raise ValueError("--neural needs --T0, the temperature of the configurations that its network learnt")
-    true = system_of(arguments) if names_a_model(arguments) else None
-    net = load_fit(arguments.neural).net
-    shape = lattice_of(arguments) if true is None else true.shape
-    named = arguments.q if true is None else true.q
-    if named != net.q and not (true is None and named is None):
-        raise ValueError(f"sites hold {_sites(named)} in the system named, {_sites(net.q)} in the network")
-    return Neural(net, arguments.T0, shape), true
-
-
-def _sites(q: int | None) -> str:
-    return "spins" if q is None else f"{q} states"
+    true = system_of(arguments) if arguments.neural is None or names_a_model(arguments) else None
+    neural = neural_of(arguments, true)
+    if neural is None:
+        assert true is not None
+        return true, None
+    return neural, true
 
 
 def _writer(ham: Hamiltonian, kernel: str, arguments: argparse.Namespace) -> store.SampleWriter:

@@ -1,18 +1,20 @@
-"""What `sample` and `evaluate` share: the run they start from, and its samples in pieces."""
+"""What `sample`, `evaluate` and `overlaps` share: the run they start from, its system, its samples in pieces."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from vanfast.backends import PRECISIONS
-from vanfast.cli.parser import integer, seed
+from vanfast.cli.parser import integer, positive, seed
 from vanfast.cli.placing import add_placing_options, place
+from vanfast.cli.systems import add_system_options, names_a_system, system_of
 
 if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
     from vanfast.sampler import Batch, Sampler
     from vanfast.training import FitRun, Run
 
@@ -42,10 +44,44 @@ def load_trained(path: str) -> Run | FitRun:
     return load_fit(path) if folder.holds_a_run() and kind_of_state(folder.checkpoint) == KIND else load_run(path)
 
 
-def sampler_of(trained: Run | FitRun, arguments: argparse.Namespace) -> Sampler:
-    """The sampler of a stored run, where and as it was asked for."""
+def add_fit_system_options(parser: argparse.ArgumentParser) -> None:
+    """--beta, and the options of a spin system, which a fit does not have by itself."""
+    parser.add_argument(
+        "--beta",
+        type=positive,
+        metavar="B",
+        help="of the Boltzmann weights (default: the last one of the training; of a fit that of its spin system)",
+    )
+    add_system_options(parser, "spin system that a fit is weighed with, with --beta")
+
+
+def system_beside(trained: Run | FitRun, arguments: argparse.Namespace) -> tuple[Hamiltonian | None, float | None]:
+    """The system and beta that samples of a run are weighed with: those of the training, of a fit the ones that the
+    options name, or neither. ValueError for options that do not go together."""
+    from vanfast.training import Run
+
+    if isinstance(trained, Run):
+        return trained.hamiltonian, trained.beta if arguments.beta is None else arguments.beta
+    if names_a_system(arguments) != (arguments.beta is not None):
+        raise ValueError(f"{trained.out} is a fit: --beta goes with a system, --model or --couplings, and that with it")
+    return (system_of(arguments), arguments.beta) if names_a_system(arguments) else (None, None)
+
+
+def check_systems(runs: Sequence[Run | FitRun], arguments: argparse.Namespace) -> None:
+    """ValueError for a system that no run needs."""
+    from vanfast.training import Run
+
+    if names_a_system(arguments) and all(isinstance(run, Run) for run in runs):
+        raise ValueError(f"{runs[0].out} has the system of its training: --model and --couplings are for fits")
+
+
+def sampler_of(trained: Run | FitRun, arguments: argparse.Namespace, ham: Hamiltonian | None = None) -> Sampler:
+    """The sampler of a stored run, where and as it was asked for, with energies of `ham` if the run is a fit."""
+    from vanfast.training import Run
+
     place(trained.net, arguments)
-    return trained.sampler(arguments.backend, arguments.threads, arguments.precision)
+    options = arguments.backend, arguments.threads, arguments.precision
+    return trained.sampler(*options) if isinstance(trained, Run) else trained.sampler(*options, ham)
 
 
 class Pieces:

@@ -26,8 +26,8 @@ _MEANINGS: dict[str, tuple[str, ...]] = {
 _OF_FILE = ("shape", "N", "couplings_format", "index_base", "maxcut")
 
 
-def add_system_options(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("spin system")
+def add_system_options(parser: argparse.ArgumentParser, title: str = "spin system") -> None:
+    group = parser.add_argument_group(title)
     group.add_argument("--model", choices=hamiltonians.names(), metavar="NAME", help=", ".join(hamiltonians.names()))
     group.add_argument(
         "--couplings", metavar="FILE", help="edge list, rudy/Gset text, .npz or .npy, instead of a model"

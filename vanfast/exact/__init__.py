@@ -1,7 +1,7 @@
 """Exact results to measure networks against, and the mean-field approximations they are compared with.
 
-Everything takes Hamiltonians E(s) = -sum_{i<j} J_ij s_i s_j - sum_i h_i s_i and returns frozen dataclasses of extensive
-Python floats and numpy arrays.
+Everything takes Hamiltonians E(s) = -sum_{i<j} J_ij s_i s_j - sum_i h_i s_i, enumeration any others too, and returns
+frozen dataclasses of extensive Python floats and numpy arrays.
 
     kaufman            square-lattice torus, any size
     transfer_matrix    lattices narrow in one direction, any couplings and fields

@@ -69,14 +69,14 @@ def weigh(num_sites: int, beta: float, energy: np.ndarray, log_weight: np.ndarra
     weight /= norm
     excess = energy - energy[top]  # moments about the most probable level, where the weights are
     mean = float(weight @ excess)
-    U = float(energy[top]) + mean
+    log_number = float(log_weight[top] + beta * energy[top])  # not by way of ln Z: beta E may be large
     values: dict[str, Any] = {
         "num_sites": num_sites,
         "beta": beta,
         "log_z": log_z,
         "free_energy": -log_z / beta,
-        "energy": U,
-        "entropy": log_z + beta * U,
+        "energy": float(energy[top]) + mean,
+        "entropy": log_number + math.log(norm) + beta * mean,
         "heat_capacity": beta**2 * float(weight @ (excess - mean) ** 2),
     }
     return values, weight

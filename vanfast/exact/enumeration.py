@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, TypeGuard
 
 import numpy as np
 
 from vanfast import _cpu
 from vanfast.exact._result import PairSystem, Thermodynamics, check_beta, check_threads
+from vanfast.exact._states import EnergySystem, WeighedStates
 
 MAX_SITES = 24
 
@@ -29,33 +31,43 @@ class Enumeration(Thermodynamics):
     log_prob: np.ndarray | None
 
 
-def states(num_sites: int) -> np.ndarray:
-    """All configurations, int8 [2^N, N]: site i of state k is +1 where bit i of k is set, else -1.
+def states(num_sites: int, first: int = 0, end: int | None = None) -> np.ndarray:
+    """Configurations first .. end - 1 of all 2^N, int8 [., N]: site i of state k is +1 where bit i of k is set, or -1.
 
     Raises ValueError unless 1 <= num_sites <= 24.
     """
     if not 1 <= num_sites <= MAX_SITES:
         raise ValueError(f"num_sites must be in [1, {MAX_SITES}], not {num_sites}")
-    bits = np.arange(2**num_sites, dtype=np.uint32)[:, None] >> np.arange(num_sites, dtype=np.uint32) & 1
+    total = 2**num_sites
+    numbers = np.arange(first, total if end is None else min(end, total), dtype="<u4")
+    bits = np.unpackbits(numbers.view(np.uint8).reshape(-1, 4), axis=1, count=num_sites, bitorder="little")
     return 2 * bits.astype(np.int8) - 1
 
 
-def enumerate(ham: PairSystem, beta: float, *, log_prob: bool = False, threads: int | None = None) -> Enumeration:
+def enumerate(
+    ham: PairSystem | EnergySystem, beta: float, *, log_prob: bool = False, threads: int | None = None
+) -> Enumeration:
     """Exact thermodynamics, magnetisations and correlations of up to 24 spins, by visiting every state.
 
+    Systems of pairs are summed by the C++ engine, flip by flip. Of others, such as a network's Hamiltonian, every
+    state's energy is asked for, in float64 [2^N]; their sums are as exact as these energies are.
+
     Args:
-        ham: any Hamiltonian.
+        ham: any Hamiltonian of spins.
         beta: inverse temperature, positive.
         log_prob: return ln p of every state too (128 MiB at N = 24).
         threads: CPU threads, None for all. The result does not depend on it.
 
     Raises:
         ValueError: more than 24 sites, beta not positive and finite, threads below 1.
+        FloatingPointError: an energy that is not finite.
     """
-    beta = check_beta(beta)
+    beta, workers = check_beta(beta), check_threads(threads)
     if ham.num_sites > MAX_SITES:
         raise ValueError(f"enumeration takes at most {MAX_SITES} sites, this Hamiltonian has {ham.num_sites}")
-    sums = _cpu.enumerate(ham.num_sites, ham.edges, ham.couplings, ham.fields, beta, check_threads(threads), log_prob)
+    if not _has_pairs(ham):
+        return _by_energies(ham, beta, log_prob, threads)
+    sums = _cpu.enumerate(ham.num_sites, ham.edges, ham.couplings, ham.fields, beta, workers, log_prob)
     ground = sums["min_energy"]
     excess, log_sum = sums["mean_excess"], sums["log_sum"]
     log_z = log_sum - beta * ground
@@ -71,4 +83,26 @@ def enumerate(ham: PairSystem, beta: float, *, log_prob: bool = False, threads: 
         correlation=sums["correlation"],
         ground_energy=ground,
         log_prob=sums["log_prob"],
+    )
+
+
+def _has_pairs(ham: Any) -> TypeGuard[PairSystem]:
+    return getattr(ham, "is_pairwise", True)
+
+
+def _by_energies(ham: Any, beta: float, log_prob: bool, threads: int | None) -> Enumeration:
+    N = ham.num_sites
+    weighed = WeighedStates(ham, beta, 2**N, lambda first, end: states(N, first, end), threads)
+    magnetization, correlation = np.zeros(N), np.zeros((N, N))
+    for spins, probability in weighed:
+        rows = spins.astype(np.float64)
+        magnetization += probability @ rows
+        correlation += rows.T @ (rows * probability[:, None])
+    np.fill_diagonal(correlation, 1.0)  # but for rounding it is
+    return Enumeration(
+        **weighed.values,
+        magnetization=magnetization,
+        correlation=correlation,
+        ground_energy=weighed.ground_energy,
+        log_prob=weighed.log_prob() if log_prob else None,
     )

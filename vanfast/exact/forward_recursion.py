@@ -11,9 +11,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from vanfast.exact._result import check_beta
@@ -62,14 +65,13 @@ def forward_recursion(logits: Tensor, beta: float, J: float = 1.0, h: float = 0.
         if not math.isfinite(value):
             raise ValueError(f"{name} must be finite, not {value}")
     N = len(logits)
-    Q = torch.ones(1, dtype=torch.float64, device=logits.device)
-    entropy = Q.new_zeros(())
-    for i in range(N):
-        a = logits[i, : i + 1].double()
-        log_up, log_down = functional.logsigmoid(a), functional.logsigmoid(-a)
-        up, down = Q * log_up.exp(), Q * log_down.exp()
-        entropy = entropy - (up * log_up + down * log_down).sum()
-        Q = functional.pad(down, (0, 1)) + functional.pad(up, (1, 0))
+    reached = torch.ones_like(logits, dtype=torch.bool).tril()
+    a = torch.where(reached, logits.double(), 0.0)  # what lies above the diagonal may be anything
+    log_up, log_down = functional.logsigmoid(a), functional.logsigmoid(-a)
+    up, down = log_up.exp(), log_down.exp()
+    visits: Tensor = _Visits.apply(up, down)
+    entropy = -(visits[:N, :N] * (up * log_up + down * log_down)).sum()
+    Q = visits[N]
     m = 2 * torch.arange(N + 1, dtype=torch.float64, device=Q.device) / N - 1
     energy = (Q * (-J * (N * m**2 - 1) / 2 - N * h * m)).sum()
     return NetworkThermodynamics(
@@ -83,3 +85,37 @@ def forward_recursion(logits: Tensor, beta: float, J: float = 1.0, h: float = 0.
         abs_magnetization=(Q * m.abs()).sum(),
         distribution=Q,
     )
+
+
+class _Visits(torch.autograd.Function):
+    """Q_i(u), float64 [N + 1, N + 1] with zeros for u > i, from the probabilities of up and down, [N, N].
+
+    The derivative goes the other way: with G the one by Q and L_N = G_N,
+        L_i(u) = G_i(u) + up_iu L_{i+1}(u + 1) + down_iu L_{i+1}(u),
+    that by up_iu is Q_i(u) L_{i+1}(u + 1), that by down_iu is Q_i(u) L_{i+1}(u). In numpy, whose calls cost less.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, up: Tensor, down: Tensor) -> Tensor:
+        u, d = up.cpu().numpy(), down.cpu().numpy()
+        N = len(u)
+        Q = np.zeros((N + 1, N + 1))
+        Q[0, 0] = 1.0
+        for i in range(N):
+            Q[i + 1, : i + 1] = Q[i, : i + 1] * d[i, : i + 1]
+            Q[i + 1, 1 : i + 2] += Q[i, : i + 1] * u[i, : i + 1]
+        ctx.tables = u, d, Q
+        return torch.from_numpy(Q.copy()).to(up.device)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        u, d, Q = ctx.tables
+        L = gradient.cpu().numpy().copy()
+        by_up, by_down = np.zeros_like(u), np.zeros_like(d)
+        for i in reversed(range(len(u))):
+            above, same = L[i + 1, 1 : i + 2], L[i + 1, : i + 1]
+            by_up[i, : i + 1] = Q[i, : i + 1] * above
+            by_down[i, : i + 1] = Q[i, : i + 1] * same
+            L[i, : i + 1] += u[i, : i + 1] * above + d[i, : i + 1] * same
+        return torch.from_numpy(by_up).to(gradient.device), torch.from_numpy(by_down).to(gradient.device)

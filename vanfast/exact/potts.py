@@ -8,19 +8,16 @@ from typing import Protocol
 import numpy as np
 
 from vanfast.exact._result import Thermodynamics, check_beta, check_threads
+from vanfast.exact._states import EnergySystem, WeighedStates
 
 MAX_STATES = 1 << 24
-CHUNK = 1 << 16  # states at a time
 
 
-class StateSystem(Protocol):
+class StateSystem(EnergySystem, Protocol):
     """What is read of a Hamiltonian of sites with states 0 .. q - 1, such as Potts."""
 
     @property
-    def num_sites(self) -> int: ...
-    @property
     def q(self) -> int: ...
-    def energy(self, spins: np.ndarray, threads: int | None = None) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,34 +51,19 @@ def enumerate_states(
     """What `enumerate` does for sites of q states, q^N <= 2^24; arguments and errors are the same."""
     beta, N, q = check_beta(beta), ham.num_sites, ham.q
     check_threads(threads)
-    total = _number_of_states(N, q)
-    pieces = range(0, total, CHUNK)
-    energy = np.concatenate([ham.energy(q_states(N, q, n, n + CHUNK), threads) for n in pieces])
-    ground = float(energy.min())
-    weight = np.exp(-beta * (energy - ground))
-    norm = float(weight.sum())
+    states = WeighedStates(ham, beta, _number_of_states(N, q), lambda n, end: q_states(N, q, n, end), threads)
     marginal, agreement = np.zeros((N, q)), np.zeros((N, N))
-    for n in pieces:
-        states, share = q_states(N, q, n, n + CHUNK), weight[n : n + CHUNK] / norm
+    for rows, probability in states:
         for k in range(q):
-            here = (states == k).astype(np.float64)
-            marginal[:, k] += share @ here
-            agreement += here.T @ (here * share[:, None])
-    excess = float(weight @ (energy - ground)) / norm
-    variance = float(weight @ (energy - ground - excess) ** 2) / norm
-    log_z = float(np.log(norm)) - beta * ground
+            here = (rows == k).astype(np.float64)
+            marginal[:, k] += probability @ here
+            agreement += here.T @ (here * probability[:, None])
     return StateEnumeration(
-        num_sites=N,
-        beta=beta,
-        log_z=log_z,
-        free_energy=-log_z / beta,
-        energy=ground + excess,
-        entropy=float(np.log(norm)) + beta * excess,
-        heat_capacity=beta**2 * variance,
+        **states.values,
         marginal=marginal,
         agreement=agreement,
-        ground_energy=ground,
-        log_prob=-beta * energy - log_z if log_prob else None,
+        ground_energy=states.ground_energy,
+        log_prob=states.log_prob() if log_prob else None,
     )
 
 

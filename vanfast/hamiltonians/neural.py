@@ -124,9 +124,9 @@ class Neural(Hamiltonian):
             raise ValueError(f"threads must be at least 1 or None, not {threads}")
         return as_spins(spins, self.num_sites, q=self.q)
 
-    def incremental(self, spins: np.ndarray) -> NeuralIncremental:
+    def incremental(self, spins: np.ndarray, threads: int | None = None) -> NeuralIncremental:
         """Walkers that start at spins int8 [B, N], for `vanfast.mcmc.incremental` and `vanfast.mcmc.states`."""
-        return NeuralIncremental(self, spins)
+        return NeuralIncremental(self, spins, threads)
 
     @property
     def is_z2_symmetric(self) -> bool:
@@ -199,9 +199,9 @@ class NeuralIncremental:
         energy: float64 [B], their energies.
     """
 
-    def __init__(self, ham: Neural, spins: np.ndarray) -> None:
-        self._ham, self.spins = ham, spins.copy()
-        self.energy = ham.energy(self.spins)
+    def __init__(self, ham: Neural, spins: np.ndarray, threads: int | None = None) -> None:
+        self._ham, self._threads, self.spins = ham, threads, spins.copy()
+        self.energy = ham.energy(self.spins, threads)
         self._tried: tuple[int, np.ndarray, np.ndarray] | None = None  # a site, values there, and the energies then
 
     def difference(self, site: int) -> np.ndarray:
@@ -230,5 +230,5 @@ class NeuralIncremental:
         if tried is None or tried[0] != site or not np.array_equal(tried[1], values):
             changed = self.spins.copy()
             changed[:, site] = values
-            self._tried = tried = site, values.copy(), self._ham.energy(changed)
+            self._tried = tried = site, values.copy(), self._ham.energy(changed, self._threads)
         return tried[2]

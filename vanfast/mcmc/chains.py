@@ -126,7 +126,7 @@ def run(
     elif kernel == "masked":
         drawn = run_masked(ham, ladder, ladder.index(beta), heat_bath, made, native)
     elif kernel == "incremental":
-        drawn = run_incremental(ham, ladder, ladder.index(beta), heat_bath, **schedule)
+        drawn = run_incremental(ham, ladder, ladder.index(beta), heat_bath, threads=threads, **schedule)
     else:
         drawn = native_engine.run_pairwise(ham, ladder, ladder.index(beta), heat_bath, kernel == "dense", made, native)
     swaps = drawn.swaps / _swap_attempts(len(ladder), counts)

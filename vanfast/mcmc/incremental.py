@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vanfast.exact import PairSystem
+from vanfast.hamiltonians import Neural
 from vanfast.mcmc._tables import TRIES, neighbours
 from vanfast.mcmc._words import SITE, SWAP, start_spins, start_states, uniforms, walker_words
 from vanfast.mcmc.states import PottsIncremental, update
@@ -122,12 +123,14 @@ def run_incremental(
     sweep: int,
     start: np.ndarray | None,
     progress: Callable[[int], None] | None,
+    threads: int | None = None,
 ) -> Drawn:
-    """Metropolis, heat bath or tempering by batched differences, with the random words of the C++ kernels."""
+    """Metropolis, heat bath or tempering by batched differences, with the random words of the C++ kernels; threads
+    evaluate a network."""
     N, R = ham.num_sites, len(betas)
     walkers = np.arange(chains * R, dtype=np.uint64) + np.uint64(first * R % 2**64)
     spins = _random(seed, walkers, ham) if start is None else np.repeat(start, R, axis=0)
-    state = _walkers(ham, spins)
+    state = _walkers(ham, spins, threads)
     free = _free_sites(ham)
     slot = np.tile(np.arange(R), (chains, 1))  # which beta a replica has
     ladder = np.asarray(betas)
@@ -166,7 +169,9 @@ def _random(seed: int, walkers: np.ndarray, ham: Any) -> np.ndarray:
     return start_spins(seed, walkers, ham.num_sites) if q is None else start_states(seed, walkers, ham.num_sites, q)
 
 
-def _walkers(ham: Any, spins: np.ndarray) -> Any:
+def _walkers(ham: Any, spins: np.ndarray, threads: int | None) -> Any:
+    if isinstance(ham, Neural):
+        return ham.incremental(spins, threads)
     if hasattr(ham, "incremental"):
         return ham.incremental(spins)
     return PairIncremental(ham, spins) if states_of(ham) is None else PottsIncremental(ham, spins)

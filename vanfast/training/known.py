@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vanfast.exact import Thermodynamics
 
 ENUMERATED = 20  # sites: 2^20 states take a moment
+EVALUATED = 14  # sites of a system whose energies come one by one, such as a network's
 TRANSFERRED = 2.0**29  # updated weights of a transfer matrix: a second or two
 
 
@@ -22,7 +23,7 @@ def quick_method(ham: Hamiltonian) -> str | None:
     if isinstance(ham, Potts):
         return "enumeration" if ham.num_sites * math.log2(ham.q) <= ENUMERATED else None
     if not ham.is_pairwise:
-        return None
+        return "enumeration" if ham.num_sites <= EVALUATED else None
     if _on_kaufmans_torus(ham):
         return "kaufman"
     if isinstance(ham, CurieWeiss):

@@ -54,9 +54,6 @@ def test_from_a_file_to_samples(capsys, known, file, tmp_path):
     code, out, _ = call(capsys, "fit", sampled, "--validation", file, "--epochs", 1, "-o", tmp_path / "again")
     assert code == 0
     assert "validation data, best epoch" in out
-    code, _, err = call(capsys, "evaluate", tmp_path / "r")
-    assert code == 2
-    assert "found a likelihood one; load_fit reads it" in err
 
 
 def test_resuming_takes_over_the_stored_settings(capsys, file, tmp_path):

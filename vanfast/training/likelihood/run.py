@@ -17,6 +17,7 @@ from vanfast.training.metrics import Record
 from vanfast.training.run import RunFolder, stored_network
 
 if TYPE_CHECKING:
+    from vanfast.hamiltonians import Hamiltonian
     from vanfast.networks import Network
     from vanfast.sampler import Sampler
 
@@ -95,11 +96,17 @@ class FitRun:
         """What run.json says."""
         return {"settings": self.settings.to_json(), "network": self.net.config(), "data": self.data}
 
-    def sampler(self, backend: str = "auto", threads: int | None = None, precision: str | None = None) -> Sampler:
-        """Sampler of the network, with the fit's precision unless told otherwise."""
+    def sampler(
+        self,
+        backend: str = "auto",
+        threads: int | None = None,
+        precision: str | None = None,
+        ham: Hamiltonian | None = None,
+    ) -> Sampler:
+        """Sampler of the network, with the fit's precision unless told otherwise, and energies where `ham` is given."""
         from vanfast.sampler import Sampler
 
-        return Sampler(self.net, backend=backend, precision=precision or self.settings.precision, threads=threads)
+        return Sampler(self.net, ham, backend=backend, precision=precision or self.settings.precision, threads=threads)
 
 
 @dataclass
