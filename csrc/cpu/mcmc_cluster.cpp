@@ -167,7 +167,7 @@ Clusters run_chains(const ClusterTable& table, const Schedule& schedule, const M
 }  // namespace
 
 Clusters run_wolff(const ClusterTable& table, int64_t per_sweep, const Schedule& schedule, const McmcKernels& kernels) {
-  return run_chains(table, schedule, kernels, [&](Chain& chain, int64_t found) {
+  Clusters total = run_chains(table, schedule, kernels, [&](Chain& chain, int64_t found) {
     const int64_t wanted = per_sweep ? per_sweep : found;
     int64_t clusters = 0, flips = 0;
     do {
@@ -176,6 +176,8 @@ Clusters run_wolff(const ClusterTable& table, int64_t per_sweep, const Schedule&
     } while (wanted ? clusters < wanted : flips < table.num_sites);
     return std::pair(clusters, flips);
   });
+  if (per_sweep) std::fill(total.per_sweep.begin(), total.per_sweep.end(), per_sweep);
+  return total;
 }
 
 Clusters run_swendsen_wang(const ClusterTable& table, const Schedule& schedule, const McmcKernels& kernels) {

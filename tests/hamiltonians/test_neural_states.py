@@ -12,6 +12,7 @@ import vanfast as vf
 from tests.mcmc.state_systems import LARGE, SMALL, strong
 from vanfast.hamiltonians import IsingSquare, Neural, Potts
 from vanfast.networks import CategoricalMADE
+from vanfast.training.known import known_values, quick_method
 
 NETS = {**SMALL, **LARGE, "double": lambda: CategoricalMADE(5, 3, (4,), seed=1).double()}
 
@@ -131,9 +132,16 @@ def test_wrong_states(values, message):
 
 def test_what_is_made_of_spins_refuses_it():
     ham = Neural(SMALL["three states"]())
-    with pytest.raises(AttributeError, match="not made of pairs"):
+    with pytest.raises(TypeError, match="q = 3 states, enumerate takes spins"):
         vf.exact.enumerate(ham, 1.0)
     with pytest.raises(ValueError, match=r"spins|states|sites"):
         vf.Sampler(vf.networks.MADE(6), ham)
     with pytest.raises(ValueError, match=r"\+1 and -1"):
         vf.mcmc.measure(vf.mcmc.run(ham, 1.0, chains=2, sweeps=2), IsingSquare(shape=(2, 3)))
+
+
+def test_exact_values_are_found_for_networks_over_states():
+    ham = Neural(SMALL["three states"](), 2.0)
+    assert quick_method(ham) == "enumeration"
+    assert known_values(ham, 0.5).log_z == pytest.approx(0, abs=1e-5)
+    assert quick_method(Neural(vf.networks.CategoricalMADE(9, 3, (4,), seed=1))) is None

@@ -111,3 +111,15 @@ def test_words_are_those_of_the_twin(isa):
     for seed, walker, use, block in cases:
         expected = walker_words(seed, np.array([walker], dtype=np.uint64), use, block, 64).reshape(64, 4).T
         assert np.array_equal(_cpu.mcmc_words(seed, walker, use, block, 64, isa), expected)
+
+
+def test_sweeps_of_so_many_clusters():
+    """As many as asked for, else as many as turn N spins; the burn-in decides then."""
+    options = {"chains": 5, "sweeps": 20, "burn_in": 30, "algorithm": "wolff", "seed": 2}
+    asked = run(SQUARE, 0.3, clusters=3, **options)
+    assert asked.clusters_per_sweep.tolist() == [3] * 5
+    assert asked.updates == 5 * 20 * 3
+    found = run(SQUARE, 0.1, **options)
+    assert found.updates == 20 * found.clusters_per_sweep.sum()
+    assert found.clusters_per_sweep.min() > 3
+    assert run(SQUARE, 0.3, **{**options, "algorithm": "swendsen_wang"}).clusters_per_sweep is None

@@ -60,11 +60,16 @@ def enumerate(
 
     Raises:
         ValueError: more than 24 sites, beta not positive and finite, threads below 1.
+        TypeError: a Hamiltonian of sites with q states, which `enumerate_states` takes.
         FloatingPointError: an energy that is not finite.
     """
     beta, workers = check_beta(beta), check_threads(threads)
     if ham.num_sites > MAX_SITES:
         raise ValueError(f"enumeration takes at most {MAX_SITES} sites, this Hamiltonian has {ham.num_sites}")
+    if (q := getattr(ham, "q", None)) is not None:
+        raise TypeError(
+            f"ham has sites of q = {q} states, enumerate takes spins +-1 only: see enumerate_states"
+        )
     if not _has_pairs(ham):
         return _by_energies(ham, beta, log_prob, threads)
     sums = _cpu.enumerate(ham.num_sites, ham.edges, ham.couplings, ham.fields, beta, workers, log_prob)

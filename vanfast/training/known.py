@@ -8,22 +8,21 @@ from typing import TYPE_CHECKING
 from vanfast import exact
 from vanfast.exact._elimination import best_plan
 from vanfast.exact.hopfield import MAX_TERMS, number_of_terms
-from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, IsingSquare, Potts
+from vanfast.hamiltonians import CurieWeiss, Hamiltonian, Hopfield, IsingSquare
 
 if TYPE_CHECKING:
     from vanfast.exact import Thermodynamics
 
 ENUMERATED = 20  # sites: 2^20 states take a moment
-EVALUATED = 14  # sites of a system whose energies come one by one, such as a network's
+EVALUATED = 14  # the same of a system whose energies come one by one, such as a network's
 TRANSFERRED = 2.0**29  # updated weights of a transfer matrix: a second or two
 
 
 def quick_method(ham: Hamiltonian) -> str | None:
     """Name of the method that gives exact values of `ham` in no time, None where there is none."""
-    if isinstance(ham, Potts):
-        return "enumeration" if ham.num_sites * math.log2(ham.q) <= ENUMERATED else None
-    if not ham.is_pairwise:
-        return "enumeration" if ham.num_sites <= EVALUATED else None
+    if ham.q is not None or not ham.is_pairwise:
+        bits = ham.num_sites * math.log2(ham.q or 2)
+        return "enumeration" if bits <= (ENUMERATED if ham.is_pairwise else EVALUATED) else None
     if _on_kaufmans_torus(ham):
         return "kaufman"
     if isinstance(ham, CurieWeiss):
@@ -56,7 +55,9 @@ def known_values(ham: Hamiltonian, beta: float, method: str | None = None) -> Th
             raise ValueError("hopfield solves the Hopfield model only")
         return exact.hopfield(ham.patterns, beta)
     if method == "enumeration":
-        return exact.enumerate_states(ham, beta) if isinstance(ham, Potts) else exact.enumerate(ham, beta)
+        if ham.q is None:
+            return exact.enumerate(ham, beta)
+        return exact.enumerate_states(ham, beta)  # type: ignore[arg-type]  # q is a number here
     if method == "transfer-matrix":
         return exact.transfer_matrix(ham, beta)
     raise ValueError(f"method must be kaufman, curie-weiss, hopfield, enumeration or transfer-matrix, got {method!r}")
