@@ -22,8 +22,10 @@ def main() -> None:
         name: curve["fit"] | results["distances"][name] | {f"P({kind})": p["kolmogorov"] for kind, p in energies(curve)}
         for name, curve in results["curves"].items()
     }
-    columns = ["curve", "T", "|m| true", "±", "|m| learnt", "± ", "E/N true", "±  ", "E/N learnt", "±   "]
-    columns += ["Geweke", "acceptance"]
+    averages = [
+        f"{name} {whose}{error}" for name in ("|m|", "E/N") for whose in ("true", "learnt") for error in ("", " ±")
+    ]
+    columns = ["curve", "T", *averages, "Geweke", "acceptance"]
     report("nnsm", results["settings"] | {"curves": fits}, columns, rows)
     for number in (3, 4):
         shutil.copy(experiment.out / f"figure{number}.png", RESULTS / f"nnsm_figure{number}.png")

@@ -109,5 +109,5 @@ def _distributions(axes: Any, results: dict[str, Any], names: list[str], kind: s
     axes.set_xlabel("E" if kind == "true" else "H, from the mean of the measured configurations")
     axes.set_ylabel("density; filled: measured, lines: drawn")
     if axes.get_legend_handles_labels()[0]:
-        axes.set_ylim(top=1.3 * axes.get_ylim()[1])  # room for the legend
+        axes.set_ylim(top=(1.25 + 0.1 * len(names)) * axes.get_ylim()[1])  # room for the legend
         axes.legend(loc="upper left", fontsize=8, title="largest difference of cumulatives", title_fontsize=8)
