@@ -67,9 +67,7 @@ def enumerate(
     if ham.num_sites > MAX_SITES:
         raise ValueError(f"enumeration takes at most {MAX_SITES} sites, this Hamiltonian has {ham.num_sites}")
     if (q := getattr(ham, "q", None)) is not None:
-        raise TypeError(
-            f"ham has sites of q = {q} states, enumerate takes spins +-1 only: see enumerate_states"
-        )
+        raise TypeError(f"ham has sites of q = {q} states, enumerate takes spins +-1 only: see enumerate_states")
     if not _has_pairs(ham):
         return _by_energies(ham, beta, log_prob, threads)
     sums = _cpu.enumerate(ham.num_sites, ham.edges, ham.couplings, ham.fields, beta, workers, log_prob)
