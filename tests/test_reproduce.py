@@ -116,7 +116,8 @@ def test_a_stopped_run_goes_on_and_curves_may_be_added(done, tmp_path, capsys):
     words = ["reproduce", "nnsm", "--threads", "2", "--temperatures", "2", "2.5", "3.5"]
     for name, value in SMALL.items():
         if name != "temperatures":
-            words += [f"--{name.replace('_', '-')}", str(value[0] if isinstance(value, tuple) else value)]
+            option = "lr" if name == "learning_rate" else name.replace("_", "-")
+            words += [f"--{option}", str(value[0] if isinstance(value, tuple) else value)]
 
     def far_enough():
         path = tmp_path / "results.json"
@@ -151,7 +152,7 @@ def test_what_a_directory_holds_decides(done, tmp_path):
         ({"samples": 3}, "samples must be an integer >= 20"),
         ({"thin": 3}, "thin = 3 must divide sweeps = 20"),
         ({"T0": 0.0}, "T0 must be a finite number > 0"),
-        ({"temperatures": ()}, "temperatures at least one"),
+        ({"temperatures": ()}, "temperatures must be at least one"),
         ({"temperatures": (2.0, math.inf)}, "temperatures must be"),
         ({"curves": ("spins", "stride-3")}, "curves must be some of spins, stride-1"),
         ({"hidden": (0,)}, "hidden must be an integer >= 1"),

@@ -10,6 +10,7 @@ from typing import Any
 from vanfast.cli.output import print_json, print_table, with_error
 from vanfast.cli.parser import integer, positive, sides
 from vanfast.cli.signals import sigterm_like_ctrl_c
+from vanfast.reproduce.nnsm.curves import CURVES
 
 EXPERIMENTS = ("nnsm",)
 _SETTINGS: dict[str, tuple[Any, str, str]] = {  # option -> type, metavar, what it is
@@ -19,7 +20,7 @@ _SETTINGS: dict[str, tuple[Any, str, str]] = {  # option -> type, metavar, what 
     "hidden": (sides, "WIDTHS", "hidden layers of the networks (180,120)"),
     "epochs": (integer(1), "E", "of the fits, at most (60)"),
     "batch": (integer(1), "B", "configurations of a step (500)"),
-    "learning-rate": (positive, "R", "at the start, falling as a cosine (0.002)"),
+    "lr": (positive, "R", "at the start, falling as a cosine (0.002)"),
     "patience": (integer(1), "E", "epochs without a lower loss of the part held out (20)"),
     "chains": (integer(2), "C", "Markov chains at every temperature (256)"),
     "sweeps": (integer(1), "S", "after burn-in (400)"),
@@ -36,7 +37,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="nnsm: a network learns the ferromagnet at one temperature and predicts others (arXiv:2007.01037)",
     )
     parser.add_argument("-o", "--out", default="nnsm", metavar="DIR", help="where files go, and go on (default: nnsm)")
-    parser.add_argument("--curves", nargs="+", metavar="NAME", help="what is measured; default: all")
+    parser.add_argument(
+        "--curves", nargs="+", metavar="NAME", help=f"what is measured: {', '.join(CURVES)} (default: all)"
+    )
     parser.add_argument("--temperatures", type=positive, nargs="+", metavar="T", help="where chains run (1.5 to 3.5)")
     for name, (kind, metavar, text) in _SETTINGS.items():
         parser.add_argument(f"--{name}", type=kind, metavar=metavar, help=text)
@@ -50,6 +53,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     names = [name.replace("-", "_") for name in (*_SETTINGS, "curves", "temperatures")]
     given = {name: getattr(arguments, name) for name in names if getattr(arguments, name) is not None}
+    if "lr" in given:
+        given["learning_rate"] = given.pop("lr")
     begin = time.perf_counter()
     with sigterm_like_ctrl_c():
         experiment = reproduce(
@@ -68,8 +73,6 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _report(results: dict[str, Any], T0: float) -> None:
-    from vanfast.reproduce.nnsm import CURVES
-
     curves = results["curves"]
     for key, title in (("abs_magnetization", "|m|"), ("energy_per_site", "true energy per site")):
         shown = [name for name in curves if any(key in point for point in curves[name]["points"].values())]

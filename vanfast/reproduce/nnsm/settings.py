@@ -64,12 +64,10 @@ class Settings:
             sorted({checked_real("temperatures", T, "finite numbers > 0", lambda x: x > 0) for T in self.temperatures})
         )
         numbers["hidden"] = tuple(checked_integer("hidden", width, 1) for width in self.hidden)
-        unknown = [name for name in self.curves if name not in CURVES]
-        if unknown or not self.curves or not numbers["temperatures"]:
-            raise ValueError(
-                f"curves must be some of {', '.join(CURVES)} and temperatures at least one, "
-                f"got {list(self.curves)} and {list(self.temperatures)}"
-            )
+        if not numbers["temperatures"]:
+            raise ValueError("temperatures must be at least one, got none")
+        if not self.curves or not set(self.curves) <= set(CURVES):
+            raise ValueError(f"curves must be some of {', '.join(CURVES)}, got {', '.join(self.curves) or 'none'}")
         numbers["curves"] = tuple(name for name in CURVES if name in self.curves)
         return Settings(**numbers)
 
