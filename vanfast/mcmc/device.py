@@ -135,7 +135,7 @@ class Clusters(Kernel):
 
     def __init__(self, gpu: Gpu, ham: PairSystem, beta: float, per_sweep: int | None) -> None:
         rows = _tables.neighbours(ham)
-        bonds = numbered_bonds(rows, _tables.bond_thresholds(rows, beta))
+        bonds = numbered_bonds(rows, _tables.bond_thresholds(rows, 2 * beta))
         N, M = ham.num_sites, len(bonds.ends)
         self.gpu, self.num_sites, self.num_bonds, self.per_sweep = gpu, N, M, per_sweep
         self.order = None
