@@ -46,7 +46,7 @@ STYLE: dict[Any, Any] = {
 def need_matplotlib() -> None:
     """MissingDependency where no figure could be drawn: to be found out before the work for it."""
     try:
-        import matplotlib.backends.backend_agg  # noqa: F401
+        import matplotlib.backends.backend_agg  # noqa: F401  imported to see whether it is there
     except ImportError:
         raise MissingDependency("matplotlib", "plots", "a figure") from None
 

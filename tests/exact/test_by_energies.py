@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.mcmc.test_masked import SMALL, strong
+from tests.mcmc.systems import strong
+from tests.mcmc.test_masked import SMALL
 from vanfast.exact import curie_weiss, enumerate, enumerate_states, states
 from vanfast.hamiltonians import Hamiltonian, IsingSquare, Neural, Potts
 from vanfast.networks import MADE, ExactH2

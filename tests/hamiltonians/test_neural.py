@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import vanfast as vf
-from tests.mcmc.test_masked import MASKED, SMALL, strong
+from tests.mcmc.systems import strong
+from tests.mcmc.test_masked import MASKED, SMALL
 from vanfast.hamiltonians import IsingSquare, Neural
 
 NETS = {**MASKED, **SMALL, "in order": lambda: vf.networks.MADE(9, (5,), order=[4, 0, 8, 2, 6, 1, 7, 3, 5], seed=1)}

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 import vanfast as vf
-from tests.mcmc.state_systems import LARGE, SMALL, strong
+from tests.mcmc.state_systems import LARGE, SMALL
+from tests.mcmc.systems import strong
 from vanfast.hamiltonians import IsingSquare, Neural, Potts
 from vanfast.networks import CategoricalMADE
 from vanfast.training.known import known_values, quick_method

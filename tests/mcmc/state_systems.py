@@ -1,9 +1,8 @@
 """Small systems of sites with q states, their exact distributions, and samples of these."""
 
 import numpy as np
-import torch
 
-from tests.mcmc.systems import g_statistic
+from tests.mcmc.systems import g_statistic, strong
 from vanfast.exact import enumerate_states, q_states
 from vanfast.hamiltonians import EdwardsAnderson, IsingCubic, IsingTriangular, Neural, Pairwise, Potts
 from vanfast.networks import CategoricalMADE
@@ -24,15 +23,6 @@ POTTS = {
     "ten states": (Potts(shape=(3,), q=10, boundary="open"), 1.2),
     "127 states": (Potts(shape=(2,), q=127, boundary="open"), 3.0),
 }
-
-
-def strong(net, seed=3, scale=0.7):
-    """The network with larger random weights: far from uniform."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator) * (parameter != 0))
-    return net
 
 
 # small enough for sums over all states

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
 
-from tests.mcmc.systems import g_test
+from tests.mcmc.systems import g_test, strong
 from vanfast import _cpu
 from vanfast.exact import states
 from vanfast.hamiltonians import IsingSquare, Neural
@@ -12,15 +11,6 @@ from vanfast.mcmc import choose, geometric_ladder, run
 from vanfast.networks import MADE, SK, BernoulliMixture, CurieWeissInf, Dense, PixelCNN
 
 ORDER = [3, 0, 8, 5, 1, 7, 2, 6, 4]
-
-
-def strong(net, seed=3, scale=0.7):
-    """The network with larger random weights: far from uniform."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.add_(scale * torch.randn(parameter.shape, generator=generator) * (parameter != 0))
-    return net
 
 
 MASKED = {

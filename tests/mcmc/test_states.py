@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import vanfast as vf
-from tests.mcmc.state_systems import LARGE, ORDER, POTTS, SMALL, exact_samples, g_test, probabilities, strong, system
+from tests.mcmc.state_systems import LARGE, ORDER, POTTS, SMALL, exact_samples, g_test, probabilities, system
+from tests.mcmc.systems import strong
 from vanfast import _cpu
 from vanfast.exact import enumerate_states, q_states
 from vanfast.hamiltonians import IsingSquare, Neural, Potts

@@ -92,6 +92,6 @@ def _report(results: dict[str, Any], T0: float) -> None:
             for key in ("abs_magnetization", "energy_per_site")
         ]
         kolmogorov = [f"{energies[kind]['kolmogorov']:.3f}" if kind in energies else "–" for kind in ("true", "learnt")]
-        rows.append([curve["label"], f"{fit['num_parameters']:,}", excess, *pairs, *kolmogorov])
+        rows.append([CURVES[name].label, f"{fit['num_parameters']:,}", excess, *pairs, *kolmogorov])
     columns = ["", "parameters", "-<ln q> - S, nats", "|m|: largest, mean", "E/N: largest, mean", "P(E)", "P(H)"]
     print_table(f"Distances from the true curves; P: largest difference of cumulatives at T = {T0:g}", columns, rows)

@@ -144,7 +144,16 @@ def plane_arrays(ham: PairSystem) -> PlaneArrays | str:
     return PlaneArrays(start, np.repeat(rows.neighbour, times), negative, unit)
 
 
-def bond_thresholds(rows: Neighbours, cost: float) -> np.ndarray:
-    """2^32 times the probability 1 - exp(-cost J) that a bond between equal sites is set, uint32 [2 M]; cost is 2 beta
-    for spins, beta for states of the Potts model."""
-    return np.minimum(-np.expm1(-cost * rows.coupling) * 2.0**32, 2.0**32 - 1).astype(np.uint32)
+def required_planes(ham: PairSystem) -> PlaneArrays:
+    """The form for multi-spin coding; ValueError says why there is none."""
+    arrays = plane_arrays(ham)
+    if isinstance(arrays, str):
+        raise ValueError(f"multi-spin coding cannot run this system: {arrays}")
+    return arrays
+
+
+def bond_thresholds(rows: Neighbours, beta: float, q: int | None = None) -> np.ndarray:
+    """2^32 times the probability 1 - exp(-cost) that a bond between equal sites is set, uint32 [2 M]: a broken bond
+    costs 2 beta J of spins (q None), beta J of the q states of a Potts model."""
+    cost = (2 * beta if q is None else beta) * rows.coupling
+    return np.minimum(-np.expm1(-cost) * 2.0**32, 2.0**32 - 1).astype(np.uint32)

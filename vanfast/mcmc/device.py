@@ -29,9 +29,7 @@ class Planes(Kernel):
     """Multi-spin coding."""
 
     def __init__(self, gpu: Gpu, ham: PairSystem, beta: float, heat_bath: bool) -> None:
-        planes = _tables.plane_arrays(ham)
-        if isinstance(planes, str):
-            raise ValueError(f"multi-spin coding cannot run this system: {planes}")
+        planes = _tables.required_planes(ham)
         self.gpu, self.num_sites, self.heat_bath = gpu, ham.num_sites, heat_bath
         self.order = colours(planes.start, planes.neighbour)
         self.chain_bytes = self.tried = ham.num_sites
@@ -135,7 +133,7 @@ class Clusters(Kernel):
 
     def __init__(self, gpu: Gpu, ham: PairSystem, beta: float, per_sweep: int | None) -> None:
         rows = _tables.neighbours(ham)
-        bonds = numbered_bonds(rows, _tables.bond_thresholds(rows, 2 * beta))
+        bonds = numbered_bonds(rows, _tables.bond_thresholds(rows, beta))
         N, M = ham.num_sites, len(bonds.ends)
         self.gpu, self.num_sites, self.num_bonds, self.per_sweep = gpu, N, M, per_sweep
         self.order = None
@@ -217,9 +215,7 @@ def renumbered(ham: PairSystem, kernel: str) -> tuple[Pairwise, np.ndarray]:
     """
     site = np.arange(ham.num_sites)
     if kernel != "dense":
-        arrays = _tables.plane_arrays(ham) if kernel == "planes" else _tables.pair_arrays(ham, dense=False)
-        if isinstance(arrays, str):
-            raise ValueError(f"multi-spin coding cannot run this system: {arrays}")
+        arrays = _tables.required_planes(ham) if kernel == "planes" else _tables.pair_arrays(ham, dense=False)
         assert arrays.start is not None
         assert arrays.neighbour is not None
         site = colours(arrays.start, arrays.neighbour).site

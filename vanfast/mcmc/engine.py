@@ -20,10 +20,10 @@ def run_clusters(
 ) -> tuple[Drawn, np.ndarray | None]:
     """Clusters, and how many made a sweep of Wolff's, int64 [chains]; what is counted are shares of spins that turn."""
     rows = _tables.neighbours(ham)
-    q = states_of(ham) or 0
-    limits = _tables.bond_thresholds(rows, beta if q else 2 * beta)
+    q = states_of(ham)
+    limits = _tables.bond_thresholds(rows, beta, q)
     spins, built, turned, found = _cpu.mcmc_clusters(
-        rows.start, rows.neighbour, limits, q, wolff, per_sweep or 0, schedule
+        rows.start, rows.neighbour, limits, q or 0, wolff, per_sweep or 0, schedule
     )
     drawn = Drawn(spins, built, np.array([turned / ham.num_sites]), _NONE)
     return drawn, np.array(found, dtype=np.int64) if wolff else None
@@ -31,9 +31,7 @@ def run_clusters(
 
 def run_planes(ham: PairSystem, beta: float, heat_bath: bool, sweeps: int, schedule: dict[str, Any]) -> Drawn:
     """Multi-spin coding; sweeps: those of all chains after burn-in."""
-    planes = _tables.plane_arrays(ham)
-    if isinstance(planes, str):
-        raise ValueError(f"multi-spin coding cannot run this system: {planes}")
+    planes = _tables.required_planes(ham)
     limits = planes.thresholds(beta, heat_bath)
     spins, turned = _cpu.mcmc_planes(planes.start, planes.neighbour, planes.negative, limits, heat_bath, schedule)
     return Drawn(spins, sweeps * ham.num_sites, np.array([turned]), _NONE)

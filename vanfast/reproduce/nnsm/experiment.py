@@ -27,7 +27,7 @@ from vanfast.reproduce.nnsm.settings import Settings
 from vanfast.sampler import Sampler
 from vanfast.training import FitRun, fit
 
-CRITICAL = 2.0 / math.log(1.0 + math.sqrt(2.0))
+_CRITICAL = 2.0 / math.log(1.0 + math.sqrt(2.0))  # temperature of the infinite lattice's transition
 _RESULTS = "results.json"
 _BURN_IN = 100  # sweeps of Wolff's algorithm, each of as many clusters as turn N spins
 # each with a seed of its own, so that nothing shares random words
@@ -118,8 +118,16 @@ class Experiment:
         return self._wolff(s.T0, s.samples, 1, _DATA).spins[:, 0]
 
     def _wolff(self, T: float, chains: int, sweeps: int, use: int) -> Chains:
-        options = {"burn_in": _BURN_IN, "algorithm": "wolff", "seed": self._seed(use), "threads": self.threads}
-        return run(self.ham, 1 / T, chains=chains, sweeps=sweeps, **options)  # type: ignore[arg-type]
+        return run(
+            self.ham,
+            1 / T,
+            chains=chains,
+            sweeps=sweeps,
+            burn_in=_BURN_IN,
+            algorithm="wolff",
+            seed=self._seed(use),
+            threads=self.threads,
+        )
 
     def _seed(self, use: int) -> int:
         return len(_USES) * self.settings.seed + use
@@ -152,32 +160,29 @@ class Experiment:
 
     def _truth(self, T: float) -> None:
         """Chains of the true Hamiltonian: |m| of spins and of sums of blocks, energy."""
-        if f"{T:g}" in self.results["truth"]:
+        if key_of(T) in self.results["truth"]:
             return
         chains = self._wolff(T, self.settings.chains, self.settings.sweeps, _TRUTH)
-        point: dict[str, float] = {}
+        spins = chains.spins.reshape(-1, self.ham.num_sites)
+        energy = self._measure(CURVES["spins"], chains.spins, chains.energy, T).energy.per_site(self.ham.num_sites)
+        point = {"energy_per_site": energy.value, "energy_per_site_error": energy.error}
         for curve in CURVES.values():
             key = curve.true_key("abs_magnetization")
             if key not in point:
-                found = self._measure(curve, chains.spins, chains.energy, T, observed=False)
-                point[key], point[f"{key}_error"] = found.abs_magnetization
-        point["energy_per_site"], point["energy_per_site_error"] = found.energy.per_site(self.ham.num_sites)
-        self.results["truth"][f"{T:g}"] = point
+                rows = curve.observe(spins, self.settings.L).reshape(*chains.energy.shape, -1)
+                point[key], point[f"{key}_error"] = self._measure(curve, rows, chains.energy, T).abs_magnetization
+        self.results["truth"][key_of(T)] = point
         self._save()
         self.say(f"T = {T:g}: |m| = {point['abs_magnetization']:.4f}, E/N = {point['energy_per_site']:.4f}")
 
-    def _measure(
-        self, curve: Curve, spins: np.ndarray, energy: np.ndarray, T: float, observed: bool = True
-    ) -> ChainObservables:
-        """Of spins, or of what is `observed` of them, [chains, draws, .]."""
-        rows = spins if observed else curve.observe(spins.reshape(-1, spins.shape[2]), self.settings.L)
-        magnetization = curve.magnetization(rows.reshape(*spins.shape[:2], -1))
-        return measure_series(energy, magnetization, 1 / T, self.ham.num_sites)
+    def _measure(self, curve: Curve, observed: np.ndarray, energy: np.ndarray, T: float) -> ChainObservables:
+        """Averages at T of what a curve measures, int8 [chains, draws, .], with energies float64 [chains, draws]."""
+        return measure_series(energy, curve.magnetization(observed), 1 / T, self.ham.num_sites)
 
     def _curve(self, curve: Curve) -> None:
         s = self.settings
-        entry = self.results["curves"].setdefault(curve.name, {"label": curve.label, "points": {}})
-        missing = [T for T in s.temperatures if f"{T:g}" not in entry["points"]]
+        entry = self.results["curves"].setdefault(curve.name, {"points": {}})
+        missing = [T for T in s.temperatures if key_of(T) not in entry["points"]]
         if not missing and "energies" in entry:
             return
         self.say(f"{curve.label}: fitting")
@@ -192,9 +197,9 @@ class Experiment:
             self._save()
         for T in missing:
             point = self._point(curve, fitted, T)
-            entry["points"][f"{T:g}"] = point
+            entry["points"][key_of(T)] = point
             self._save()
-            true = self.results["truth"][f"{T:g}"][curve.true_key("abs_magnetization")]
+            true = self.results["truth"][key_of(T)][curve.true_key("abs_magnetization")]
             self.say(f"{curve.label}, T = {T:g}: |m| = {point['abs_magnetization']:.4f}, true {true:.4f}")
 
     def _fit(self, curve: Curve) -> FitRun:
@@ -254,7 +259,7 @@ class Experiment:
             steps=s.sweeps // s.thin,
             burn_in=s.burn_in // s.thin,
             seed=self._seed(_CHAINS),
-            start=curve.ordered(s.L) if T < CRITICAL else None,
+            start=curve.ordered(s.L) if T < _CRITICAL else None,
         )
         found = self._measure(curve, chains.spins, chains.energy, T)
         point = {"geweke": found.geweke, "tau": found.tau_magnetization.value, "acceptance": chains.acceptance}
@@ -267,3 +272,8 @@ class Experiment:
             true = self._measure(curve, chains.spins, energy, T).energy.per_site(self.ham.num_sites)
             point["energy_per_site"], point["energy_per_site_error"] = true
         return {key: value for key, value in point.items() if math.isfinite(value)}
+
+
+def key_of(T: float) -> str:
+    """A temperature as results name it: short where that is exact."""
+    return f"{T:g}" if float(f"{T:g}") == T else repr(T)
