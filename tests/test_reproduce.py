@@ -15,6 +15,7 @@ from vanfast.hamiltonians import IsingSquare
 from vanfast.reproduce import nnsm
 from vanfast.reproduce.nnsm.curves import CURVES
 from vanfast.reproduce.nnsm.distributions import compare
+from vanfast.reproduce.nnsm.experiment import key_of
 
 SMALL = {
     "L": 4,
@@ -194,3 +195,10 @@ def test_energies_beside_each_other():
     assert apart["kolmogorov"] == pytest.approx(1, abs=1e-3)
     assert len(apart["edges"]) == 61
     assert sum(apart["measured"]) == pytest.approx(1)
+
+
+def test_temperatures_keep_their_digits():
+    assert [key_of(T) for T in (2.0, 2.5, 1.75)] == ["2", "2.5", "1.75"]
+    close = [2.2691853142130221, 2.26918531]
+    assert [float(key_of(T)) for T in close] == close
+    assert key_of(close[0]) != key_of(close[1])
